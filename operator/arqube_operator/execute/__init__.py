@@ -1,0 +1,1 @@
+"""Carries out a plan, and nothing that the plan does not say."""

@@ -1,0 +1,1 @@
+"""The Kubernetes API on plain dicts: one client, one leader elector."""

@@ -1,0 +1,1 @@
+"""What is: TaskQueues and their workers in Kubernetes, their queues in Redis."""

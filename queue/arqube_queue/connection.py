@@ -1,0 +1,196 @@
+"""Where a Redis is and how to reach it: one frozen value, made from fields, a URL or the environment."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from redis.asyncio import Redis, SSLConnection
+from redis.asyncio.connection import Connection, ConnectionPool
+from redis.asyncio.sentinel import Sentinel
+
+from arqube_queue import environment as env
+
+DEFAULT_PORT: Final = 6379
+DEFAULT_SENTINEL_PORT: Final = 26379
+
+
+class InvalidAddressError(ValueError):
+    """The description of a Redis server is wrong; the message names the field and never holds a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How to speak TLS to Redis. Files are PEM; the certificate and key are ours, for mutual TLS."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    verify: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RedisAddress:
+    """Everything needed to connect to one Redis database. Hashable, so equal addresses can share a connection.
+
+    With ``sentinels`` the host and port are ignored: the sentinels name the master called ``sentinel_master``.
+    """
+
+    host: str = "localhost"
+    port: int = DEFAULT_PORT
+    database: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: Tls | None = None
+    sentinels: tuple[tuple[str, int], ...] = ()
+    sentinel_master: str = "mymaster"
+
+    @property
+    def label(self) -> str:
+        """What people see in logs, Events and conditions: no user, no password."""
+        if self.sentinels:
+            hosts = ",".join(f"{host}:{port}" for host, port in self.sentinels)
+            return f"{self.sentinel_master}@{hosts}/{self.database}"
+        return f"{self.host}:{self.port}/{self.database}"
+
+    @classmethod
+    def from_url(cls, url: str) -> RedisAddress:
+        """Read ``redis://[user[:password]@]host[:port][/database]``; ``rediss`` speaks TLS.
+
+        Raises:
+            InvalidAddressError: The URL is of another form. The message does not repeat it, as it may hold a password.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port or DEFAULT_PORT
+        except ValueError:
+            raise InvalidAddressError("the Redis URL has a malformed host or port") from None
+        if parts.scheme not in ("redis", "rediss"):
+            raise InvalidAddressError("the Redis URL must begin with redis:// or rediss://")
+        path = parts.path.strip("/")
+        if path and not path.isdigit():
+            raise InvalidAddressError("the path of the Redis URL must be a database number, as in redis://host:6379/0")
+        return cls(
+            host=parts.hostname or "localhost",
+            port=port,
+            database=int(path or 0),
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+            tls=Tls() if parts.scheme == "rediss" else None,
+        )
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> RedisAddress | None:
+        """Read the variables of ``arqube_queue.environment``; None when none of them names a server.
+
+        Raises:
+            InvalidAddressError: A variable has a value that cannot be used; the message names the variable.
+        """
+        address: RedisAddress
+        if url := environ.get(env.REDIS_URL):
+            try:
+                address = cls.from_url(url)
+            except InvalidAddressError as error:
+                raise InvalidAddressError(f"{env.REDIS_URL}: {error}") from None
+        elif sentinels := environ.get(env.REDIS_SENTINELS):
+            address = cls(
+                sentinels=parse_sentinels(sentinels, source=env.REDIS_SENTINELS),
+                sentinel_master=environ.get(env.REDIS_SENTINEL_MASTER) or "mymaster",
+            )
+        elif host := environ.get(env.REDIS_HOST):
+            address = cls(host=host, port=_integer(environ, env.REDIS_PORT, DEFAULT_PORT))
+        else:
+            return None
+        return replace(
+            address,
+            database=_integer(environ, env.REDIS_DATABASE, address.database),
+            username=environ.get(env.REDIS_USERNAME) or address.username,
+            password=environ.get(env.REDIS_PASSWORD) or address.password,
+            tls=_tls(environ, address.tls),
+        )
+
+    def connect(self, *, timeout_s: float = 5.0, **options: Any) -> Redis:
+        """A client for this address; it connects at its first command.
+
+        Args:
+            timeout_s: Longest wait for a connection and for an answer, in seconds.
+            options: Further keyword arguments of ``redis.asyncio.Connection``.
+        """
+        options = {
+            "username": self.username,
+            "password": self.password,
+            "db": self.database,
+            "socket_timeout": timeout_s,
+            "socket_connect_timeout": timeout_s,
+            **self._tls_options(),
+            **options,
+        }
+        if self.sentinels:
+            sentinel = Sentinel(  # type: ignore[no-untyped-call]
+                self.sentinels, sentinel_kwargs={"socket_timeout": timeout_s, **self._tls_options()}
+            )
+            client: Redis = sentinel.master_for(self.sentinel_master, ssl=self.tls is not None, **options)
+            return client
+        connection_class: type[Connection] = SSLConnection if self.tls else Connection
+        pool = ConnectionPool(connection_class=connection_class, host=self.host, port=self.port, **options)
+        return Redis.from_pool(pool)
+
+    def _tls_options(self) -> dict[str, Any]:
+        if self.tls is None:
+            return {}
+        return {
+            "ssl_ca_certs": self.tls.ca_file,
+            "ssl_certfile": self.tls.cert_file,
+            "ssl_keyfile": self.tls.key_file,
+            "ssl_cert_reqs": ssl.CERT_REQUIRED if self.tls.verify else ssl.CERT_NONE,
+            "ssl_check_hostname": self.tls.verify,
+        }
+
+
+def parse_sentinels(text: str, *, source: str) -> tuple[tuple[str, int], ...]:
+    """Read ``host[:port][,host[:port]...]``; ``source`` names the field in the error.
+
+    Raises:
+        InvalidAddressError: A port is no number.
+    """
+    pairs = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        host, _, port = item.partition(":")
+        if port and not port.isdigit():
+            raise InvalidAddressError(f"{source}: {item!r} must be host or host:port")
+        pairs.append((host, int(port or DEFAULT_SENTINEL_PORT)))
+    if not pairs:
+        raise InvalidAddressError(f"{source}: at least one sentinel, as host:port, is needed")
+    return tuple(pairs)
+
+
+def _integer(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name)
+    if not text:
+        return default
+    if not text.isdigit():
+        raise InvalidAddressError(f"{name} must be a whole number, not {text!r}")
+    return int(text)
+
+
+def _boolean(environ: Mapping[str, str], name: str, default: bool) -> bool:
+    text = environ.get(name, "").lower()
+    if not text:
+        return default
+    if text not in ("true", "false"):
+        raise InvalidAddressError(f"{name} must be true or false, not {text!r}")
+    return text == "true"
+
+
+def _tls(environ: Mapping[str, str], from_url: Tls | None) -> Tls | None:
+    if not _boolean(environ, env.REDIS_TLS, from_url is not None):
+        return None
+    return Tls(
+        ca_file=environ.get(env.REDIS_TLS_CA_FILE) or None,
+        cert_file=environ.get(env.REDIS_TLS_CERT_FILE) or None,
+        key_file=environ.get(env.REDIS_TLS_KEY_FILE) or None,
+        verify=_boolean(environ, env.REDIS_TLS_VERIFY, True),
+    )

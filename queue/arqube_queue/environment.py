@@ -1,0 +1,42 @@
+"""The environment variables by which the operator tells a worker what to do: the one contract both sides read.
+
+``REDIS_QUEUE_HOST`` and ``REDIS_QUEUE_PORT`` repeat host and port under the names that FastAPI templates read.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+REDIS_URL: Final = "ARQUBE_REDIS_URL"
+REDIS_HOST: Final = "ARQUBE_REDIS_HOST"
+REDIS_PORT: Final = "ARQUBE_REDIS_PORT"
+REDIS_DATABASE: Final = "ARQUBE_REDIS_DATABASE"
+REDIS_USERNAME: Final = "ARQUBE_REDIS_USERNAME"
+REDIS_PASSWORD: Final = "ARQUBE_REDIS_PASSWORD"  # noqa: S105 - a variable's name
+REDIS_SENTINELS: Final = "ARQUBE_REDIS_SENTINELS"
+"""Comma-separated ``host:port`` pairs."""
+REDIS_SENTINEL_MASTER: Final = "ARQUBE_REDIS_SENTINEL_MASTER"
+REDIS_TLS: Final = "ARQUBE_REDIS_TLS"
+"""``true`` or ``false``."""
+REDIS_TLS_CA_FILE: Final = "ARQUBE_REDIS_TLS_CA_FILE"
+REDIS_TLS_CERT_FILE: Final = "ARQUBE_REDIS_TLS_CERT_FILE"
+REDIS_TLS_KEY_FILE: Final = "ARQUBE_REDIS_TLS_KEY_FILE"
+REDIS_TLS_VERIFY: Final = "ARQUBE_REDIS_TLS_VERIFY"
+"""``true`` (the default) or ``false``."""
+
+TEMPLATE_REDIS_HOST: Final = "REDIS_QUEUE_HOST"
+TEMPLATE_REDIS_PORT: Final = "REDIS_QUEUE_PORT"
+
+QUEUE_NAME: Final = "ARQUBE_QUEUE_NAME"
+CONCURRENCY: Final = "ARQUBE_CONCURRENCY"
+"""Jobs a worker runs at once; arq's ``max_jobs``."""
+SHUTDOWN_TIMEOUT: Final = "ARQUBE_SHUTDOWN_TIMEOUT"
+"""Seconds a stopping worker may finish its jobs."""
+HTTP_PORT: Final = "ARQUBE_HTTP_PORT"
+"""Port of /metrics, /healthz and /readyz."""
+WORKER_NAME: Final = "ARQUBE_WORKER_NAME"
+"""Name in heartbeats and logs; the Pod's name."""
+NAMESPACE: Final = "ARQUBE_NAMESPACE"
+TASK_QUEUE: Final = "ARQUBE_TASKQUEUE"
+
+DEFAULT_HTTP_PORT: Final = 9464

@@ -1,0 +1,21 @@
+"""Names of the keys a queue uses in Redis: arq's own, which we must not change, and ours beside them.
+
+Source of arq's names: arq 0.28, ``arq/constants.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+DEFAULT_QUEUE: Final = "arq:queue"
+
+JOB_PREFIX: Final = "arq:job:"
+IN_PROGRESS_PREFIX: Final = "arq:in-progress:"
+RETRY_PREFIX: Final = "arq:retry:"
+RESULT_PREFIX: Final = "arq:result:"
+ABORT: Final = "arq:abort"
+
+
+def heartbeats(queue: str) -> str:
+    """The hash that holds one heartbeat a worker of ``queue``, keyed by the worker's name."""
+    return f"arqube:{queue}:heartbeats"
