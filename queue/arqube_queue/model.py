@@ -12,7 +12,7 @@ class Heartbeat:
 
     Attributes:
         worker: Name of the worker; in Kubernetes the Pod's name.
-        at_ms: When it was written, in Unix milliseconds by the worker's clock.
+        at_ms: When it was written, in Unix milliseconds by Redis's clock.
         busy: Jobs running now.
         slots: Jobs it may run at once.
         draining: It takes no more jobs and will exit.
@@ -38,7 +38,7 @@ class QueueSnapshot:
     """A queue at one moment.
 
     Attributes:
-        at_ms: When it was taken, in Unix milliseconds.
+        at_ms: When it was taken, in Unix milliseconds by Redis's clock.
         waiting: Jobs that are due and do not run.
         running: Jobs that run, on our workers or on plain arq's.
         deferred: Jobs due later.

@@ -1,0 +1,40 @@
+-- Reads one queue and its workers' heartbeats at one moment of the server's clock.
+-- KEYS: queue, heartbeats hash.
+-- ARGV: prefix of in-progress keys, horizon in ms, how many due members to look at, age in ms at which a heartbeat is dropped.
+-- Returns: now, due, running among those looked at, due time of the longest waiting or -1, deferred, due soon,
+--          due time of the next deferred or -1, then the heartbeats as in HGETALL.
+local queue, heartbeats = KEYS[1], KEYS[2]
+local prefix, horizon, limit, stale = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function ms(number) return string.format('%.0f', number) end
+
+local due = redis.call('ZCOUNT', queue, '-inf', ms(now))
+local head = redis.call('ZRANGEBYSCORE', queue, '-inf', ms(now), 'WITHSCORES', 'LIMIT', 0, limit)
+local running, oldest = 0, '-1'
+for i = 1, #head, 2 do
+  if redis.call('EXISTS', prefix .. head[i]) == 1 then
+    running = running + 1
+  elseif oldest == '-1' and tonumber(head[i + 1]) > 1 then -- arq moves an aborted job to score 1: no due time
+    oldest = head[i + 1]
+  end
+end
+
+local deferred = redis.call('ZCOUNT', queue, '(' .. ms(now), '+inf')
+local soon, next_due = 0, '-1'
+if deferred > 0 then
+  soon = redis.call('ZCOUNT', queue, '(' .. ms(now), ms(now + horizon))
+  next_due = redis.call('ZRANGEBYSCORE', queue, '(' .. ms(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+end
+
+local alive, all = {}, redis.call('HGETALL', heartbeats)
+for i = 1, #all, 2 do
+  local at = tonumber(string.match(all[i + 1], '^%d+'))
+  if at and now - at <= stale then
+    alive[#alive + 1] = all[i]
+    alive[#alive + 1] = all[i + 1]
+  else
+    redis.call('HDEL', heartbeats, all[i]) -- killed workers leave theirs behind
+  end
+end
+return {ms(now), due, running, oldest, deferred, soon, next_due, alive}

@@ -1,0 +1,78 @@
+"""Reads the state of many queues of one Redis in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, ResponseError
+
+from arqube_queue import heartbeat, keys, scripts
+from arqube_queue.model import QueueSnapshot
+
+SCAN_LIMIT: Final = 1000
+"""Due members looked at to tell running from waiting: 1,000 take Redis about 1.2 ms."""
+
+_SNAPSHOT = scripts.load("snapshot")
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotQuery:
+    """Which queue to read, and how far ahead ``due_soon`` looks, in seconds."""
+
+    queue: str
+    horizon_s: float = 0.0
+
+
+async def read_snapshots(redis: Redis, queries: Sequence[SnapshotQuery]) -> list[QueueSnapshot | ResponseError]:
+    """One result a query, in order; Redis's error stands in the place of a queue that cannot be read.
+
+    Raises:
+        redis.exceptions.RedisError: The server cannot be reached, or refuses us altogether.
+    """
+    results = await _run(redis, queries)
+    if any(isinstance(result, NoScriptError) for result in results):
+        await redis.script_load(_SNAPSHOT.text)
+        results = await _run(redis, queries)
+    return [result if isinstance(result, ResponseError) else _snapshot(result) for result in results]
+
+
+async def _run(redis: Redis, queries: Sequence[SnapshotQuery]) -> list[Any]:
+    pipeline = redis.pipeline(transaction=False)
+    for query in queries:
+        pipeline.evalsha(
+            _SNAPSHOT.sha,
+            2,
+            query.queue,
+            keys.heartbeats(query.queue),
+            keys.IN_PROGRESS_PREFIX,
+            str(int(query.horizon_s * 1000)),
+            str(SCAN_LIMIT),
+            str(int(heartbeat.STALE_AFTER_S * 1000)),
+        )
+    results: list[Any] = await pipeline.execute(raise_on_error=False)
+    for result in results:
+        if isinstance(result, Exception) and not isinstance(result, ResponseError):
+            raise result
+    return results
+
+
+def _snapshot(reply: list[Any]) -> QueueSnapshot:
+    now, due, running, oldest, deferred, soon, next_due, fields = reply
+    now_ms, oldest_ms, next_due_ms = int(now), float(oldest), float(next_due)
+    pairs = zip(fields[::2], fields[1::2], strict=True)
+    beats = tuple(beat for worker, value in pairs if (beat := heartbeat.decode(worker, value)))
+    if due > SCAN_LIMIT:  # The scan saw the head only; the workers know the rest.
+        running = min(due, max(running, sum(beat.busy for beat in beats)))
+    return QueueSnapshot(
+        at_ms=now_ms,
+        waiting=due - running,
+        running=running,
+        deferred=deferred,
+        due_soon=soon,
+        oldest_wait_s=max(0.0, (now_ms - oldest_ms) / 1000) if oldest_ms >= 0 else 0.0,
+        next_due_s=max(0.0, (next_due_ms - now_ms) / 1000) if next_due_ms >= 0 else None,
+        heartbeats=beats,
+    )
