@@ -1,0 +1,98 @@
+"""``spec``: what a user asks for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from arqube_operator.api.duration import DURATION_MAX_LENGTH, DURATION_PATTERN, parse_duration
+from arqube_operator.api.rules import ApiModel, Rule, duration_between, matching
+from arqube_operator.api.v1alpha1.redis import RedisSpec
+from arqube_operator.api.v1alpha1.worker import WorkerSpec
+
+_MOST_REPLICAS: Final = 10_000
+
+
+class ScalingSpec(ApiModel):
+    """Between which bounds, and how fast, the number of workers follows the queue."""
+
+    rules = (
+        Rule(
+            "self.minReplicas <= self.maxReplicas",
+            message="must not be above maxReplicas; lower minReplicas or raise maxReplicas",
+            holds=lambda scaling: scaling.min_replicas <= scaling.max_replicas,
+            path="minReplicas",
+        ),
+    )
+
+    min_replicas: int = Field(default=0, ge=0, le=_MOST_REPLICAS)
+    """Fewest pods. With 0 none runs while the queue is empty."""
+    max_replicas: int = Field(default=10, ge=1, le=_MOST_REPLICAS)
+    """Most pods, however long the queue is."""
+    cooldown: Annotated[str, Field(max_length=DURATION_MAX_LENGTH), duration_between("0s", "24h")] = "30s"
+    """How long fewer pods must be enough before any is removed: a duration such as 30s, from 0s to 24h."""
+
+    @property
+    def cooldown_s(self) -> float:
+        """``cooldown`` in seconds."""
+        return parse_duration(self.cooldown)
+
+
+class ShutdownSpec(ApiModel):
+    """How workers stop."""
+
+    timeout: Annotated[str, Field(max_length=DURATION_MAX_LENGTH), duration_between("1s", "24h")] = "30s"
+    """How long a stopping worker may finish its jobs before it gives them back: such as 5m, from 1s to 24h."""
+
+    @property
+    def timeout_s(self) -> float:
+        """``timeout`` in seconds."""
+        return parse_duration(self.timeout)
+
+
+def _grace_outlasts_shutdown(spec: TaskQueueSpec) -> bool:
+    template = spec.worker.pod_template.spec
+    grace_s = template.termination_grace_period_seconds if template is not None else None
+    return grace_s is None or spec.shutdown.timeout_s < grace_s
+
+
+class TaskQueueSpec(ApiModel):
+    """An arq queue and the workers it gets."""
+
+    rules = (
+        Rule(
+            "!has(self.worker.podTemplate.spec) || !has(self.worker.podTemplate.spec.terminationGracePeriodSeconds)"
+            f" || !self.shutdown.timeout.matches('{DURATION_PATTERN}')"
+            " || duration(self.shutdown.timeout).getSeconds()"
+            " < self.worker.podTemplate.spec.terminationGracePeriodSeconds",
+            message=(
+                "must be shorter than worker.podTemplate.spec.terminationGracePeriodSeconds, which kills the pod;"
+                " shorten the timeout, or raise or leave out the grace period"
+            ),
+            holds=_grace_outlasts_shutdown,
+            path="shutdown.timeout",
+        ),
+    )
+
+    redis: RedisSpec
+    """Which Redis holds the queue."""
+    queue_name: Annotated[
+        str,
+        Field(max_length=200),
+        matching(r"^\S+$", "must be the name of an arq queue, without white space"),
+        Rule(
+            "self == oldSelf",
+            message="cannot be changed, as it would strand the jobs under the old name; make another TaskQueue for it",
+            holds=lambda _: True,
+        ),
+    ] = "arq:queue"
+    """Key of the queue in Redis: arq's queue_name. It cannot be changed."""
+    replicas: int | None = Field(default=None, ge=0, le=_MOST_REPLICAS)
+    """Number of pods, set by a person or kubectl scale: while it is set exactly so many run, whatever the queue."""
+    worker: WorkerSpec
+    """The pods that run the jobs."""
+    scaling: ScalingSpec = ScalingSpec()
+    """Bounds and pace of scaling."""
+    shutdown: ShutdownSpec = ShutdownSpec()
+    """How workers stop."""

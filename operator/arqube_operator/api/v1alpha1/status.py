@@ -1,0 +1,94 @@
+"""``status``: what the operator tells of a TaskQueue.
+
+Unknown fields are passed over when it is read: while operators are upgraded, the status may be of a newer one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import ConfigDict, Field
+
+from arqube_operator.api.rules import ApiModel
+
+_LONGEST_MESSAGE: Final = 32_768
+
+Count = Annotated[int, Field(ge=0)]
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+"""RFC 3339 in UTC with whole seconds, as 2026-01-31T12:00:00Z."""
+Reason = Annotated[str, Field(max_length=1024, pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
+
+
+class _StatusModel(ApiModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class Condition(_StatusModel):
+    """One aspect of the TaskQueue's state, as Kubernetes' own metav1.Condition."""
+
+    type: Annotated[str, Field(max_length=316, pattern="^[A-Za-z]([A-Za-z0-9]*)$")]
+    """Which aspect: Ready, RedisReachable, ScalingActive or WorkersAvailable."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it is so."""
+    reason: Reason
+    """Why, as one word in CamelCase."""
+    message: str = Field(max_length=_LONGEST_MESSAGE)
+    """Why, as a sentence."""
+    last_transition_time: Time
+    """When status last changed."""
+    observed_generation: Count | None = None
+    """Generation of the TaskQueue that this is about."""
+
+
+class QueueStatus(_StatusModel):
+    """The queue when it was last read."""
+
+    waiting: Count
+    """Jobs that are due and do not run."""
+    running: Count
+    """Jobs that run."""
+    deferred: Count
+    """Jobs that are due later."""
+    due_soon: Count
+    """Those of deferred that are due before a new pod would be ready."""
+    oldest_wait: str = Field(max_length=64)
+    """How long the longest-waiting due job has waited: a duration such as 12s; 0s when none waits."""
+
+
+class ScalingStatus(_StatusModel):
+    """The last decision on the number of pods."""
+
+    reason: Reason
+    """Why so many, as one word in CamelCase."""
+    message: str = Field(max_length=_LONGEST_MESSAGE)
+    """The terms of the decision as a sentence."""
+    last_scale_time: Time | None = None
+    """When the number last changed."""
+    startup_seconds: Annotated[float, Field(ge=0)] | None = None
+    """Seconds a new pod is taken to need until it is ready."""
+
+
+class TaskQueueStatus(_StatusModel):
+    """What the operator last saw and decided."""
+
+    observed_generation: Count | None = None
+    """Generation of the TaskQueue that this status is about."""
+    replicas: Count | None = None
+    """Pods that exist."""
+    ready_replicas: Count | None = None
+    """Pods that take jobs."""
+    desired_replicas: Count | None = None
+    """Pods there should be."""
+    selector: Annotated[str, Field(max_length=1024)] | None = None
+    """Label selector of the pods, for kubectl scale and autoscalers."""
+    queue: QueueStatus | None = None
+    """The queue when it was last read."""
+    scaling: ScalingStatus | None = None
+    """The last decision on the number of pods."""
+    conditions: tuple[Condition, ...] = Field(
+        default=(),
+        max_length=16,
+        strict=False,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    """Ready sums up the others: RedisReachable, ScalingActive and WorkersAvailable."""
