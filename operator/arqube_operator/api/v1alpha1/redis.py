@@ -33,7 +33,7 @@ Url = Annotated[
     Field(max_length=512),
     Rule(
         "!self.matches('//[^@]*:[^@]*@')",
-        message="must not hold a password; put it, or the whole URL, into a Secret and name that by passwordFrom or urlFrom",
+        message="must not hold a password; put it, or the whole URL, into a Secret named by passwordFrom or urlFrom",
         holds=lambda url: ":" not in url.rpartition("@")[0].partition("//")[2],
     ),
     matching(

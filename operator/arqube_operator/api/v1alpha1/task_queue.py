@@ -65,7 +65,7 @@ class TaskQueue(ApiModel):
     metadata: ObjectMeta
     spec: TaskQueueSpec
     """What is asked for."""
-    status: TaskQueueStatus = Field(default=TaskQueueStatus())
+    status: TaskQueueStatus = Field(default_factory=TaskQueueStatus)
     """What the operator last saw and decided."""
 
     @classmethod
