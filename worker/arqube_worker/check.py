@@ -1,0 +1,104 @@
+"""``arqube-worker check``: what a WorkerSettings would run, and what arq would drop from it in silence."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import difflib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from arq.connections import RedisSettings
+from prometheus_client import CollectorRegistry
+
+from arqube_worker import connections, settings
+from arqube_worker.metrics import Metrics
+from arqube_worker.runtime import Worker
+from arqube_worker.settings import LoadedSettings, SettingsError
+
+
+def command(arguments: list[str], environ: Mapping[str, str]) -> int:
+    """Print the report; 0 when the settings would run, 1 when they would not."""
+    parser = argparse.ArgumentParser(prog="arqube-worker check", description="Tell what a WorkerSettings would run.")
+    parser.add_argument("settings", metavar="SETTINGS", help="module.WorkerSettings or module:WorkerSettings")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    options = parser.parse_args(arguments)
+    try:
+        found = report(options.settings, environ)
+    except SettingsError as error:
+        found = {"settings": options.settings, "error": str(error)}
+    print(json.dumps(found) if options.json else "\n".join(_lines(found)))  # noqa: T201 - the command's output
+    return 1 if "error" in found else 0
+
+
+def report(target: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """What ``arqube-worker target`` would do in this environment, as JSON values. Durations are in seconds.
+
+    Raises:
+        SettingsError: It would do nothing, for the reason given.
+    """
+    loaded = settings.load(target)
+    configuration = settings.configure(loaded, environ)
+    with asyncio.Runner() as runner:
+        asyncio.set_event_loop(runner.get_loop())
+        worker = Worker(configuration, name="check", metrics=Metrics(CollectorRegistry()))
+    now = datetime.now(tz=worker.timezone)
+    crons = {job.name: job for job in worker.cron_jobs}
+    for job in crons.values():
+        job.calculate_next(now)
+    return {
+        "settings": target,
+        "queue": worker.queue_name,
+        "redis": connections.label(configuration.redis),
+        "concurrency": worker.max_jobs,
+        "shutdown_timeout_s": configuration.shutdown_timeout_s,
+        "functions": [
+            {
+                "name": name,
+                "timeout_s": worker.job_timeout_s if function.timeout_s is None else function.timeout_s,
+                "max_tries": worker.max_tries if function.max_tries is None else function.max_tries,
+            }
+            for name, function in worker.functions.items()
+            if name not in crons
+        ],
+        "cron_jobs": [
+            {"name": name, "next_run": job.next_run.isoformat() if job.next_run else None}
+            for name, job in crons.items()
+        ],
+        "warnings": warnings(loaded),
+    }
+
+
+def warnings(loaded: LoadedSettings) -> list[str]:
+    """What the author of the settings may not expect."""
+    found = []
+    for name in loaded.unknown:
+        near = difflib.get_close_matches(name, settings.PARAMETERS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        found.append(f"arq knows no setting {name!r} and drops it{hint}")
+    if loaded.inherited:
+        names = ", ".join(map(repr, loaded.inherited))
+        found.append(f"inherited settings count here, but plain arq would miss them: {names}")
+    if "redis_settings" not in loaded.values and "redis_pool" not in loaded.values:
+        default = RedisSettings()
+        found.append(f"no redis_settings: without the environment's, {default.host}:{default.port} is used")
+    return found
+
+
+def _lines(found: Mapping[str, Any]) -> list[str]:
+    if "error" in found:
+        return [f"{found['settings']} would not run: {found['error']}"]
+    lines = [
+        f"{found['settings']} would run",
+        f"  queue        {found['queue']} on Redis {found['redis']}",
+        f"  concurrency  {found['concurrency']} jobs at once; {found['shutdown_timeout_s']:g} s to finish at a stop",
+    ]
+    lines += [
+        f"  function     {job['name']} (timeout {job['timeout_s']:g} s, {job['max_tries']} tries)"
+        for job in found["functions"]
+    ]
+    lines += [f"  cron job     {job['name']} (next run {job['next_run']})" for job in found["cron_jobs"]]
+    lines += [f"warning: {warning}" for warning in found["warnings"]]
+    return lines

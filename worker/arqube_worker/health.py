@@ -1,0 +1,62 @@
+"""What the probes and the heartbeats say of the worker: facts the event loop notes, and verdicts drawn from them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+LOOP_STALL_S: Final = 60.0
+"""An idle loop that has not turned for so long is stuck."""
+REDIS_SILENCE_S: Final = 10.0
+"""Redis is asked at least each second; no answer for so long means that it is not there."""
+
+
+@dataclass(slots=True)
+class Health:
+    """Noted by the event loop's thread and read by the HTTP server's. Times are monotonic seconds.
+
+    Attributes:
+        lease_s: How long a job may run before another worker may take it, in seconds.
+        loop_turned_at: When the event loop last turned.
+        redis_answered_at: When Redis last answered; None before its first answer.
+        redis_failing: The last call failed.
+        started: ``on_startup`` is done.
+        draining: It takes no more jobs and will exit.
+        busy: Jobs running.
+    """
+
+    lease_s: float
+    loop_turned_at: float
+    redis_answered_at: float | None = None
+    redis_failing: bool = False
+    started: bool = False
+    draining: bool = False
+    busy: int = 0
+
+    def redis_answered(self) -> None:
+        """Redis did what it was asked."""
+        self.redis_failing = False
+        self.redis_answered_at = time.monotonic()
+
+    def not_alive(self, now: float) -> str | None:
+        """Why the process should be restarted; None while it lives.
+
+        Jobs that block the loop (a sync call in an async function) are common, and harmless as long as their lease
+        stands: a restart would interrupt them and all their neighbours. So a busy worker gets as long as a job may run.
+        """
+        limit = max(LOOP_STALL_S, self.lease_s) if self.busy else LOOP_STALL_S
+        stalled = now - self.loop_turned_at
+        return f"the event loop has not turned for {stalled:.0f} s" if stalled > limit else None
+
+    def not_ready(self, now: float) -> str | None:
+        """Why no jobs are taken; None when they are."""
+        if self.draining:
+            return "draining"
+        if self.redis_answered_at is None:
+            return "not connected to Redis yet"
+        if self.redis_failing or now - self.redis_answered_at > REDIS_SILENCE_S:
+            return f"Redis has not answered for {now - self.redis_answered_at:.0f} s"
+        if not self.started:
+            return "on_startup is running"
+        return None

@@ -1,0 +1,99 @@
+"""Logs: one JSON object a line on stdout, for our lines, arq's and the app's alike, with the running job's names bound.
+
+``ARQUBE_LOG_FORMAT=console`` gives lines for people; ``ARQUBE_LOG_LEVEL`` is a level of ``logging``, INFO by default.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+import structlog
+from structlog.typing import Processor
+
+FORMAT: Final = "ARQUBE_LOG_FORMAT"
+LEVEL: Final = "ARQUBE_LOG_LEVEL"
+
+_SHARED: Final[list[Processor]] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.ExtraAdder(),
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+_OURS: Final[list[Processor]] = [
+    structlog.stdlib.filter_by_level,
+    *_SHARED,
+    structlog.stdlib.PositionalArgumentsFormatter(),
+    structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+]
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger of ours. It does not stand on structlog's global configuration, which belongs to the app."""
+    logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+        logging.getLogger(name), processors=_OURS, wrapper_class=structlog.stdlib.BoundLogger
+    )
+    return logger
+
+
+def configure(environ: Mapping[str, str]) -> None:
+    """Send all logs to stdout. Called before the app is imported, so that its import speaks JSON too.
+
+    Raises:
+        ValueError: A variable has a value that cannot be used; the message names it.
+    """
+    level = environ.get(LEVEL, "INFO").upper()
+    if level not in logging.getLevelNamesMapping():
+        raise ValueError(f"{LEVEL} must be one of {', '.join(logging.getLevelNamesMapping())}, not {level!r}")
+    renderers: dict[str, list[Processor]] = {
+        # Both without the frames' local variables: those hold the jobs' arguments.
+        "json": [
+            structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
+            structlog.processors.JSONRenderer(default=repr),
+        ],
+        "console": [
+            structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ],
+    }
+    form = environ.get(FORMAT) or "json"
+    if form not in renderers:
+        raise ValueError(f"{FORMAT} must be json or console, not {form!r}")
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_SHARED,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers[form]],
+        )
+    )
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    logging.getLogger("arq.worker").addFilter(_without_arguments)
+
+
+def adopt_app() -> None:
+    """Called after the app's import: undo what its logging set-up did to ours, and serve its structlog loggers."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("arq", "arqube_worker"):
+            logging.getLogger(name).disabled = False  # dictConfig disables the loggers that are there before it
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=_OURS,
+            logger_factory=structlog.stdlib.LoggerFactory(),
+            wrapper_class=structlog.stdlib.BoundLogger,
+        )
+
+
+def _without_arguments(record: logging.LogRecord) -> bool:
+    """Drop arq's lines about the course of a job: they print arguments and results, which may hold personal data.
+
+    Our lines "job started" and "job ended" stand in their place. arq's lines about failures are kept.
+    """
+    return not (record.funcName == "run_job" and record.levelno <= logging.INFO)
+
+
+def bind_job(**names: Any) -> None:
+    """Add names to everything that is logged from here on in the present task and those it starts."""
+    structlog.contextvars.bind_contextvars(**names)

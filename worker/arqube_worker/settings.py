@@ -1,0 +1,188 @@
+"""Loads a ``WorkerSettings`` as people write it for arq, and lays the operator's environment over it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import arq.worker
+from arq.connections import RedisSettings
+
+from arqube_queue import environment as env
+from arqube_queue.connection import InvalidAddressError, RedisAddress
+
+PARAMETERS: Final = frozenset(inspect.signature(arq.worker.Worker).parameters)
+"""The names arq knows; it drops all others in silence."""
+
+DEFAULT_SHUTDOWN_TIMEOUT_S: Final = 30.0
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message says what to change and needs no traceback."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """What a target holds.
+
+    Attributes:
+        target: Where it was found, as the user wrote it.
+        values: The arguments of ``arq.worker.Worker``.
+        unknown: Public names that arq does not know, and drops.
+        inherited: Names in ``values`` that stand in a base class or a class behind an object, which plain arq misses.
+    """
+
+    target: str
+    values: Mapping[str, Any]
+    unknown: tuple[str, ...] = ()
+    inherited: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What a worker is to do, once the environment has had its say.
+
+    Attributes:
+        options: The arguments of ``arq.worker.Worker``, without those that say where Redis is.
+        redis: Where Redis is; an address when the environment says it, else what the settings say.
+        shutdown_timeout_s: Seconds a stopping worker may finish its jobs.
+    """
+
+    options: Mapping[str, Any]
+    redis: RedisSettings | RedisAddress
+    shutdown_timeout_s: float
+
+
+def load(target: str) -> LoadedSettings:
+    """Import ``module.Name`` or ``module:Name``: a class, a dict, an object, or a function that makes one of these.
+
+    Raises:
+        SettingsError: There is no such module or name, or what it holds are no settings.
+    """
+    module_name, _, name = target.partition(":") if ":" in target else target.rpartition(".")
+    if not module_name or not name:
+        raise SettingsError(f"{target!r} names no settings: write module.WorkerSettings or module:WorkerSettings")
+    found: Any = _import(module_name)
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise SettingsError(f"module {module_name!r} has no {name!r}: {_candidates(module_name)}") from None
+    if inspect.isfunction(found):
+        found = _call(found, target)
+    names = _names(found)
+    known = [name for name in names if name in PARAMETERS]
+    if not known:
+        raise SettingsError(
+            f"{target!r} holds none of arq's settings: it must be a class, dict or object with functions or cron_jobs"
+        )
+    own = found if isinstance(found, dict) else getattr(found, "__dict__", {})
+    return LoadedSettings(
+        target=target,
+        values={name: found[name] if isinstance(found, dict) else getattr(found, name) for name in known},
+        unknown=tuple(name for name in names if name not in PARAMETERS),
+        inherited=tuple(name for name in known if name not in own),
+    )
+
+
+def configure(loaded: LoadedSettings, environ: Mapping[str, str]) -> Configuration:
+    """Lay the variables of ``arqube_queue.environment`` over the settings; those that are absent change nothing.
+
+    Raises:
+        SettingsError: A variable or a setting has a value that cannot be used; the message names it.
+    """
+    options = dict(loaded.values)
+    settings = options.pop("redis_settings", None)
+    if settings is not None and not isinstance(settings, RedisSettings):
+        raise SettingsError(f"redis_settings must be arq's RedisSettings, not {type(settings).__name__}")
+    try:
+        address = RedisAddress.from_environment(environ)
+    except InvalidAddressError as error:
+        raise SettingsError(str(error)) from None
+    if address is not None:
+        options.pop("redis_pool", None)
+    if queue_name := environ.get(env.QUEUE_NAME):
+        options["queue_name"] = queue_name
+    if concurrency := environ.get(env.CONCURRENCY):
+        if not concurrency.isdecimal() or int(concurrency) < 1:
+            raise SettingsError(f"{env.CONCURRENCY} must be a whole number of at least 1, not {concurrency!r}")
+        options["max_jobs"] = int(concurrency)
+    return Configuration(
+        options=options,
+        redis=address or settings or RedisSettings(),
+        shutdown_timeout_s=_shutdown_timeout(options, environ),
+    )
+
+
+def _shutdown_timeout(options: Mapping[str, Any], environ: Mapping[str, str]) -> float:
+    text = environ.get(env.SHUTDOWN_TIMEOUT)
+    if not text:
+        # arq's default of 0 means that nobody has thought about it: jobs would be cancelled at each deploy.
+        return float(options.get("job_completion_wait") or DEFAULT_SHUTDOWN_TIMEOUT_S)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise SettingsError(f"{env.SHUTDOWN_TIMEOUT} must be a number of seconds, 0 or more, not {text!r}")
+    return seconds
+
+
+def _import(module_name: str) -> Any:
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
+            raise SettingsError(
+                f"there is no module {error.name!r}: run the worker in the folder that holds it, or install it"
+            ) from None
+        raise SettingsError(_failure(module_name, error)) from None
+    except Exception as error:
+        raise SettingsError(_failure(module_name, error)) from None
+
+
+def _failure(module_name: str, error: Exception) -> str:
+    """One line for a failed import; the innermost frame outside the import system is where the user must look."""
+    message = f"importing {module_name!r} failed: {type(error).__name__}: {error}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    if len(frames) > 1:
+        return f"{message} ({Path(frames[-1].filename)}, line {frames[-1].lineno})"
+    return message
+
+
+def _candidates(module_name: str) -> str:
+    module = importlib.import_module(module_name)
+    names = sorted(name for name in vars(module) if name.endswith("Settings") and name != "RedisSettings")
+    return f"it has {', '.join(names)}" if names else "check the name's spelling"
+
+
+def _call(factory: Any, target: str) -> Any:
+    if inspect.iscoroutinefunction(factory) or any(
+        parameter.default is parameter.empty and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        for parameter in inspect.signature(factory).parameters.values()
+    ):
+        raise SettingsError(
+            f"{target!r} is a function that needs arguments or awaiting: name the settings it makes instead"
+        )
+    try:
+        return factory()
+    except Exception as error:
+        raise SettingsError(_failure(target, error)) from None
+
+
+def _names(found: Any) -> list[str]:
+    """All public names, base classes' included: arq reads only the last class's own."""
+    if isinstance(found, dict):
+        return [name for name in found if isinstance(name, str)]
+    if inspect.ismodule(found):  # Its other names are imports and functions, not settings that were misspelt.
+        return [name for name in vars(found) if name in PARAMETERS]
+    kind = found if isinstance(found, type) else type(found)
+    holders = [vars(base) for base in reversed(kind.__mro__) if base is not object]
+    if not isinstance(found, type) and hasattr(found, "__dict__"):
+        holders.append(vars(found))
+    return list(dict.fromkeys(name for holder in holders for name in holder if not name.startswith("_")))
