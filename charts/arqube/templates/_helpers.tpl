@@ -1,0 +1,44 @@
+{{/* Name of the operator's objects. */}}
+{{- define "arqube.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else -}}
+{{- printf "%s-operator" (.Release.Name | trunc 53 | trimSuffix "-") -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Name of objects that belong to the whole cluster: two releases of one name may live in two namespaces. */}}
+{{- define "arqube.clusterName" -}}
+{{- printf "%s:%s" .Release.Namespace (include "arqube.fullname" .) -}}
+{{- end -}}
+
+{{- define "arqube.selectorLabels" -}}
+app.kubernetes.io/name: arqube-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "arqube.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{ include "arqube.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: arqube
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{- define "arqube.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default (include "arqube.fullname" .) -}}
+{{- else -}}
+{{- .Values.serviceAccount.name | default "default" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "arqube.image" -}}
+{{- with .Values.image.registry }}{{ . }}/{{ end -}}
+{{- .Values.image.repository -}}
+{{- if .Values.image.digest -}}
+@{{ .Values.image.digest }}
+{{- else -}}
+:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
