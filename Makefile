@@ -1,0 +1,44 @@
+# Everything runs in .venv, made from locks/dev.txt with the Python that PYTHON names. Redis and kubectl come as packages.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help demo test lint verify e2e bench crds locks clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | expand -t 10
+
+$(VENV)/.installed: pyproject.toml locks/dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement locks/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: $(VENV)/.installed ## A TaskQueue from zero and back on a cluster on this machine; writes demo.png
+	$(BIN)/python -m arqube_local.demo
+
+test: $(VENV)/.installed ## Unit, integration, contract and laptop end-to-end tests
+	$(BIN)/pytest tests
+
+lint: $(VENV)/.installed ## Style, types, borders between packages, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m arqube_operator.api.crd --check
+	@if command -v helm >/dev/null; then helm lint --strict charts/arqube; else echo "helm is not installed: the chart was not linted"; fi
+
+verify: lint test demo ## All that must hold before a change is merged
+
+e2e: $(VENV)/.installed ## The whole platform on the cluster of $$KUBECONFIG, or on a new kind cluster
+	$(BIN)/python -m pytest tests/e2e/cluster
+
+bench: $(VENV)/.installed ## Measure the worker against arq, side by side
+	$(BIN)/python -m benchmarks.worker
+
+crds: $(VENV)/.installed ## Write crds/ and the chart's copy from the API's models
+	$(BIN)/python -m arqube_operator.api.crd
+
+clean: ## Remove what was built
+	rm -rf $(VENV) .arqube demo.png dist build
