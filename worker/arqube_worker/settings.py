@@ -84,7 +84,7 @@ def load(target: str) -> LoadedSettings:
     own = found if isinstance(found, dict) else getattr(found, "__dict__", {})
     return LoadedSettings(
         target=target,
-        values={name: found[name] if isinstance(found, dict) else getattr(found, name) for name in known},
+        values={name: _value(found, name) for name in known},
         unknown=tuple(name for name in names if name not in PARAMETERS),
         inherited=tuple(name for name in known if name not in own),
     )
@@ -173,6 +173,16 @@ def _call(factory: Any, target: str) -> Any:
         return factory()
     except Exception as error:
         raise SettingsError(_failure(target, error)) from None
+
+
+def _value(found: Any, name: str) -> Any:
+    if isinstance(found, dict):
+        return found[name]
+    value = getattr(found, name)
+    # `on_startup = startup` in the class behind an object became a method; startup(ctx) leaves no room for self.
+    if inspect.ismethod(value) and value.__self__ is found and not inspect.signature(value).parameters:
+        return value.__func__
+    return value
 
 
 def _names(found: Any) -> list[str]:

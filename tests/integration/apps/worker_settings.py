@@ -1,0 +1,111 @@
+"""WorkerSettings in the shapes people write them, for plain arq as much as for arqube-worker."""
+
+import os
+from typing import Any
+
+import tasks
+from arq import cron, func
+from arq.connections import RedisSettings
+
+REDIS = RedisSettings(host=os.getenv("REDIS_QUEUE_HOST", "localhost"), port=int(os.getenv("REDIS_QUEUE_PORT", "6379")))
+FUNCTIONS = [
+    tasks.note,
+    tasks.nap,
+    tasks.block,
+    tasks.hold_until,
+    tasks.ignore_cancellation,
+    tasks.wrap_cancellation,
+    tasks.fail,
+    tasks.retry_once,
+    tasks.talk,
+    func(tasks.retry_always, max_tries=3),
+    func(tasks.note, name="forgetful", keep_result=0),
+    func(tasks.nap, name="hasty", timeout=0.05),
+]
+
+
+async def startup(ctx: dict[str, Any]) -> None:
+    await ctx["redis"].rpush("hooks", "startup")
+
+
+async def shutdown(ctx: dict[str, Any]) -> None:
+    await ctx["redis"].rpush("hooks", "shutdown")
+
+
+class WorkerSettings:
+    """As in the FastAPI template: signals are left to others."""
+
+    functions = FUNCTIONS
+    redis_settings = REDIS
+    on_startup = startup
+    on_shutdown = shutdown
+    handle_signals = False
+
+
+class Base:
+    functions = FUNCTIONS
+    redis_settings = REDIS
+    on_startup = startup
+    on_shutdown = shutdown
+
+
+class Inherited(Base):
+    max_jobs = 5
+
+
+AS_DICT = {"functions": FUNCTIONS, "redis_settings": REDIS, "on_startup": startup, "on_shutdown": shutdown}
+
+
+def make_settings(**extra: Any) -> Any:
+    return type("MadeSettings", (), {**AS_DICT, **extra})
+
+
+MADE_CLASS = make_settings(max_jobs=7)
+MADE_OBJECT = make_settings()()
+
+
+# Whatever plain arq runs too holds its settings itself: arq does not look into base classes.
+Abortable = make_settings(allow_abort_jobs=True, poll_delay=0.1)
+Burst = make_settings(burst=True)
+
+
+class CronOnly:
+    functions = ()
+    cron_jobs = (cron(tasks.tick, second=set(range(60))),)
+    redis_settings = REDIS
+
+
+class Forever(Base):
+    keep_result_forever = True
+
+
+class Once(Base):
+    retry_jobs = False
+
+
+async def note_job_start(ctx: dict[str, Any]) -> None:
+    await ctx["redis"].rpush("hooks", f"start:{ctx['job_try']}")
+
+
+async def note_job_end(ctx: dict[str, Any]) -> None:
+    await ctx["redis"].rpush("hooks", "end")
+
+
+async def note_after_job(ctx: dict[str, Any]) -> None:
+    await ctx["redis"].rpush("hooks", "after")
+
+
+Hooked = make_settings(on_job_start=note_job_start, on_job_end=note_job_end, after_job_end=note_after_job)
+
+
+async def fail_hook(ctx: dict[str, Any]) -> None:
+    raise LookupError("the hook is broken")
+
+
+class BrokenStartHook(Base):
+    on_job_start = fail_hook
+
+
+class BrokenEndHook(Base):
+    on_job_end = fail_hook
+    after_job_end = fail_hook
