@@ -1,0 +1,301 @@
+"""The Kubernetes API on plain dicts: one method a verb, one exception for every failure.
+
+Over the low-level half of ``kubernetes.aio``, which owns kubeconfigs, TLS and tokens; its typed half would triple the
+operator's memory. A request is tried once: when to try again is the caller's business.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import yaml
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from arqube_operator.kube.errors import NO_ANSWER, ApiError, error_of_answer, error_of_exception
+from arqube_operator.kube.watch import events_of
+
+__all__ = [
+    "DEPLOYMENTS",
+    "EVENTS",
+    "LEASES",
+    "PODS",
+    "SECRETS",
+    "TASK_QUEUES",
+    "ApiError",
+    "KubeClient",
+    "Resource",
+]
+
+REQUEST_TIMEOUT_S: Final = 15.0
+"""Seconds a request may take as a whole."""
+WATCH_TIMEOUT_S: Final = 300
+"""Seconds after which the server is asked to end a watch, so that a connection that died silently is noticed."""
+WATCH_GRACE_S: Final = 30.0
+PAGE_SIZE: Final = 500
+"""Objects in one answer to a list, as kubectl and client-go ask for."""
+
+_JSON: Final = "application/json"
+_APPLY: Final = "application/apply-patch+yaml"
+_MERGE: Final = "application/merge-patch+json"
+_FAILURES: Final = (aiohttp.ClientError, OSError, ConfigException, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A kind of object and where it lives in the API, such as ``apps/v1``, ``deployments``, ``Deployment``."""
+
+    api_version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+
+    def path(self, namespace: str | None, *rest: str) -> str:
+        """The URL path template of the collection, or of what ``rest`` names in it.
+
+        Raises:
+            ValueError: An object of a namespaced kind is named without its namespace.
+        """
+        if rest and self.namespaced and namespace is None:
+            raise ValueError(f"one of {self.plural} is named without a namespace")
+        root = "/apis" if "/" in self.api_version else "/api"
+        within = ("namespaces", "{namespace}") if self.namespaced and namespace is not None else ()
+        return "/".join((root, self.api_version, *within, self.plural, *rest))
+
+
+TASK_QUEUES: Final = Resource("arqube.dev/v1alpha1", "taskqueues", "TaskQueue")
+DEPLOYMENTS: Final = Resource("apps/v1", "deployments", "Deployment")
+PODS: Final = Resource("v1", "pods", "Pod")
+SECRETS: Final = Resource("v1", "secrets", "Secret")
+EVENTS: Final = Resource("v1", "events", "Event")
+LEASES: Final = Resource("coordination.k8s.io/v1", "leases", "Lease")
+
+
+class KubeClient:
+    """A client of one API server. Each method raises ``ApiError``; ``namespace`` is None for kinds that have none."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._api = ApiClient(configuration)
+
+    @classmethod
+    async def from_config(cls, kubeconfig: str | None = None) -> KubeClient:
+        """A client configured by ``kubeconfig``, else by the pod we run in, else by ``$KUBECONFIG`` or its default.
+
+        Raises:
+            ApiError: No configuration was found, or it cannot be used.
+        """
+        configuration = Configuration()
+        try:
+            if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+                load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            else:
+                path = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+                expanded = str(Path(path).expanduser())  # noqa: ASYNC240 - no disk is read for it
+                await load_kube_config(expanded, client_configuration=configuration)  # type: ignore[no-untyped-call]
+            return cls(configuration)
+        except (ConfigException, OSError, ValueError, yaml.YAMLError) as error:
+            reason = f"cannot be used ({type(error).__name__}); name one that works in KUBECONFIG"
+            raise ApiError(NO_ANSWER, "NoConfiguration", f"the Kubernetes configuration {reason}") from error
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> dict[str, Any] | None:
+        """The object, or None where there is none."""
+        try:
+            return await self._request("GET", resource, namespace, name)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def list(
+        self, resource: Resource, namespace: str | None, *, label_selector: str = ""
+    ) -> tuple[list[dict[str, Any]], str]:
+        """All objects of a namespace, or with None of all namespaces, and the resourceVersion to watch from."""
+        items: list[dict[str, Any]] = []
+        query = {"limit": str(PAGE_SIZE), **({"labelSelector": label_selector} if label_selector else {})}
+        while True:
+            page = await self._request("GET", resource, namespace, query=query)
+            # Built-in kinds leave both out of lists, though not out of watches: callers see one form.
+            items += (
+                {"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page["items"] or ()
+            )
+            if not (following := page["metadata"].get("continue")):
+                return items, page["metadata"]["resourceVersion"]
+            query["continue"] = following
+
+    async def watch(
+        self, resource: Resource, namespace: str | None, *, label_selector: str = "", resource_version: str = ""
+    ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """Changes after ``resource_version`` as ``ADDED``, ``MODIFIED`` or ``DELETED`` and the object.
+
+        It ends when the server ends it, after ``WATCH_TIMEOUT_S`` at the latest: list again and watch from there.
+
+        Raises:
+            ApiError: 410 where ``resource_version`` is too old: list again.
+        """
+        query = {"watch": "true", "timeoutSeconds": str(WATCH_TIMEOUT_S), "resourceVersion": resource_version}
+        if label_selector:
+            query["labelSelector"] = label_selector
+        what = f"watching {resource.plural}"
+        try:
+            response = await self._send(
+                "GET",
+                resource.path(namespace),
+                {"namespace": namespace},
+                query,
+                _within(WATCH_TIMEOUT_S + WATCH_GRACE_S),
+            )
+            async with response:
+                if response.status >= 300:
+                    raise error_of_answer(response.status, response.headers, await response.read())
+                async for event in events_of(response.content):
+                    yield event
+        except _FAILURES as error:
+            raise error_of_exception(error, what) from error
+
+    async def create(
+        self, resource: Resource, namespace: str | None, body: Mapping[str, Any], *, field_manager: str
+    ) -> dict[str, Any]:
+        """Create an object; 409 where there is one of its name."""
+        query = {"fieldManager": field_manager}
+        return await self._request("POST", resource, namespace, query=query, body=body)
+
+    async def replace(
+        self, resource: Resource, namespace: str | None, name: str, body: Mapping[str, Any], *, field_manager: str
+    ) -> dict[str, Any]:
+        """Replace an object; 409 where ``body``'s resourceVersion is no longer the newest."""
+        query = {"fieldManager": field_manager}
+        return await self._request("PUT", resource, namespace, name, query=query, body=body)
+
+    async def apply(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        body: Mapping[str, Any],
+        *,
+        field_manager: str,
+        force: bool = True,
+    ) -> dict[str, Any]:
+        """Server-side apply: ``field_manager`` owns exactly the fields of ``body`` afterwards.
+
+        Without ``force`` a field that another manager owns with another value is a 409.
+        """
+        query = {"fieldManager": field_manager, "force": "true" if force else "false"}
+        return await self._request("PATCH", resource, namespace, name, query=query, body=body, content_type=_APPLY)
+
+    async def patch_status(
+        self, resource: Resource, namespace: str | None, name: str, status: Mapping[str, Any], *, field_manager: str
+    ) -> dict[str, Any]:
+        """Merge ``status`` into the object's (RFC 7396: None removes a field); the whole object."""
+        return await self._merge(resource, namespace, name, "status", {"status": status}, field_manager)
+
+    async def patch_metadata(
+        self, resource: Resource, namespace: str | None, name: str, metadata: Mapping[str, Any], *, field_manager: str
+    ) -> dict[str, Any]:
+        """Merge ``metadata`` into the object's (RFC 7396: None removes a field); the whole object."""
+        return await self._merge(resource, namespace, name, None, {"metadata": metadata}, field_manager)
+
+    async def scale(
+        self, resource: Resource, namespace: str | None, name: str, replicas: int, *, field_manager: str
+    ) -> dict[str, Any]:
+        """Set the number of replicas through ``/scale``; the ``autoscaling/v1.Scale``."""
+        return await self._merge(resource, namespace, name, "scale", {"spec": {"replicas": replicas}}, field_manager)
+
+    async def delete(
+        self, resource: Resource, namespace: str | None, name: str, *, grace_period_s: int | None = None
+    ) -> None:
+        """Delete an object; a pod gets ``grace_period_s``, its own grace period unless given, to end."""
+        options = {} if grace_period_s is None else {"gracePeriodSeconds": grace_period_s}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", **options}
+        await self._request("DELETE", resource, namespace, name, body=body)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._api.close()  # type: ignore[no-untyped-call]
+
+    async def _merge(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        subresource: str | None,
+        patch: Mapping[str, Any],
+        field_manager: str,
+    ) -> dict[str, Any]:
+        query = {"fieldManager": field_manager}
+        return await self._request(
+            "PATCH", resource, namespace, name, subresource, query=query, body=patch, content_type=_MERGE
+        )
+
+    async def _request(
+        self,
+        method: str,
+        resource: Resource,
+        namespace: str | None,
+        name: str | None = None,
+        subresource: str | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = _JSON,
+    ) -> dict[str, Any]:
+        rest = (*(("{name}",) if name else ()), *((subresource,) if subresource else ()))
+        what = f"{method} {resource.plural} {name or ''}".rstrip()
+        names = {"namespace": namespace, "name": name}
+        try:
+            response = await self._send(
+                method,
+                resource.path(namespace, *rest),
+                names,
+                query or {},
+                _within(REQUEST_TIMEOUT_S),
+                body,
+                content_type,
+            )
+            async with response:
+                answer = await response.read()
+        except _FAILURES as error:
+            raise error_of_exception(error, what) from error
+        if response.status >= 300:
+            raise error_of_answer(response.status, response.headers, answer)
+        try:
+            found = json.loads(answer)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise ApiError(response.status, "NotJson", f"{what}: the API server's answer is no JSON object")
+        return found
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        names: Mapping[str, str | None],
+        query: Mapping[str, str],
+        limits: aiohttp.ClientTimeout,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = _JSON,
+    ) -> aiohttp.ClientResponse:
+        request = await self._api.param_serialize(
+            method,
+            path,
+            path_params={key: value for key, value in names.items() if value is not None},
+            query_params=list(query.items()),
+            header_params={"Accept": _JSON, "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        answer = await self._api.call_api(*request, _request_timeout=limits)
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+
+def _within(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds, sock_connect=REQUEST_TIMEOUT_S)
