@@ -1,0 +1,1 @@
+"""What kube-controller-manager does for a Deployment: ReplicaSets by template, pods by ReplicaSet."""

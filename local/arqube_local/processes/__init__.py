@@ -1,0 +1,1 @@
+"""Processes that never outlive whoever started them, on Linux and macOS alike."""
