@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field
@@ -12,7 +13,8 @@ _NAME: Final = "[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _IPV6: Final = "[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*"
 _PORT: Final = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
 """1 to 65535."""
-_DATABASE: Final = "[0-9]{0,5}"
+_URL: Final = rf"^rediss?://([^\s/?#]*@)?({_NAME}|\[{_IPV6}\])(:{_PORT})?(/[0-9]{{0,5}})?$"
+_FULL_USERINFO: Final = "//[^@]*:.*@"
 
 
 def _keep_unset(schema: dict[str, Any]) -> None:
@@ -26,19 +28,6 @@ Host = Annotated[
     matching(
         f"^({_NAME}|{_IPV6})$",
         "must be a DNS name or an IP address alone; a port goes into redis.port, a whole URL into redis.url",
-    ),
-]
-Url = Annotated[
-    str,
-    Field(max_length=512),
-    Rule(
-        "!self.matches('//[^@]*:[^@]*@')",
-        message="must not hold a password; put it, or the whole URL, into a Secret named by passwordFrom or urlFrom",
-        holds=lambda url: ":" not in url.rpartition("@")[0].partition("//")[2],
-    ),
-    matching(
-        rf"^rediss?://([^\s:@/?#]+@)?({_NAME}|\[{_IPV6}\])(:{_PORT})?(/{_DATABASE})?$",
-        "must have the form redis://[user@]host[:port][/database], or rediss:// for TLS, with a port from 1 to 65535",
     ),
 ]
 Username = Annotated[
@@ -132,13 +121,26 @@ class RedisSpec(ApiModel):
             ),
             path="database",
         ),
+        # Not on the field itself: there the API server's message would repeat the URL, and with it the password.
+        Rule(
+            f"!has(self.url) || !self.url.matches('{_FULL_USERINFO}')",
+            message="must not hold a password; put it, or the whole URL, into a Secret; see passwordFrom and urlFrom",
+            holds=lambda redis: redis.url is None or not re.search(_FULL_USERINFO, redis.url),
+            path="url",
+        ),
+        Rule(
+            f"!has(self.url) || self.url.matches(r'{_URL}')",
+            message="must have the form redis://[user@]host[:port][/database], rediss:// for TLS; ports are 1 to 65535",
+            holds=lambda redis: redis.url is None or re.fullmatch(_URL, redis.url),
+            path="url",
+        ),
     )
 
     host: Host | None = None
     """DNS name or IP address of the server, as the pods resolve it."""
     port: int = Field(default=6379, ge=1, le=65535, json_schema_extra=_keep_unset)
     """TCP port of host; 6379 unless set."""
-    url: Url | None = None
+    url: Annotated[str, Field(max_length=512, pattern="^rediss?://")] | None = None
     """The server as redis://[user@]host[:port][/database], or rediss:// for TLS. It must not hold a password."""
     url_from: SecretKey | None = None
     """Key of a Secret that holds the whole URL, which may hold a password."""
