@@ -1,0 +1,130 @@
+"""One operator process, put together: endpoints always, everything else only while it leads."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from arqube_operator import server
+from arqube_operator.controller import Controller
+from arqube_operator.execute.events import EventPoster
+from arqube_operator.execute.executor import OPERATOR, Executor
+from arqube_operator.kube.client import ApiError, KubeClient
+from arqube_operator.kube.leadership import LeaderElector
+from arqube_operator.metrics import Metrics
+from arqube_operator.observe.addresses import AddressResolver
+from arqube_operator.observe.cluster import ClusterCache, Key
+from arqube_operator.observe.queues import QueueObserver
+from arqube_operator.observe.watches import Watches
+from arqube_operator.settings import Settings
+from arqube_operator.workqueue import WorkQueue
+
+RESYNC_S: Final = 300.0
+"""Seconds between lists of everything: heals what a reconnecting watch did not tell."""
+RESYNC_RETRY_S: Final = 2.0
+LOOP_STALL_S: Final = 30.0
+"""A loop that has not turned for so long hangs: the kubelet should restart us."""
+
+log = structlog.get_logger(__name__)
+
+
+class Operator:
+    """The process: runs until cancelled."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._metrics = Metrics(CollectorRegistry())
+        self._turned_at = time.monotonic()
+        self._elector_runs = False
+
+    async def run(self) -> None:
+        """Serve the endpoints, stand for leader, and act while leading.
+
+        Raises:
+            ApiError: There is no cluster to talk to.
+        """
+        client = await KubeClient.from_config(self._settings.kubeconfig)
+        elector = LeaderElector(client, self._settings.namespace, self._settings.lease_name, self._settings.identity)
+        runner = web.AppRunner(server.application(self._metrics.registry, self._health, self._readiness))
+        try:
+            await runner.setup()
+            await web.TCPSite(runner, port=self._settings.http_port).start()
+            pulse = asyncio.create_task(self._pulse(), name="pulse")
+            self._elector_runs = True
+            log.info("operator.started", identity=self._settings.identity, namespaces=self._settings.scopes)
+            try:
+                await elector.lead(lambda: self._act(client))
+            finally:
+                self._elector_runs = False
+                pulse.cancel()
+        finally:
+            await runner.cleanup()
+            await client.close()
+            log.info("operator.stopped")
+
+    async def _act(self, client: KubeClient) -> None:
+        """All that only the leader does."""
+        queue: WorkQueue[Key] = WorkQueue()
+
+        def wake(key: Key, *, spec_changed: bool = False) -> None:
+            queue.add(key, now=spec_changed)
+
+        cache = ClusterCache(wake)
+        observer = QueueObserver(queue.add, self._metrics.redis_failed)
+        resolver = AddressResolver(client)
+        events = EventPoster(client, OPERATOR, self._settings.identity, time.time)
+        controller = Controller(queue, cache, observer, resolver, Executor(client, events), self._metrics)
+        watches = Watches(cache, self._settings.scopes, self._settings.kubeconfig)
+        self._metrics.leader.set(1)
+        log.info("leadership.started", identity=self._settings.identity)
+        try:
+            await self._resync(client, cache)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_until_ended(watches.start()), name="watches")
+                group.create_task(controller.run(), name="controller")
+                group.create_task(events.run(), name="events")
+                group.create_task(self._keep_in_sync(client, cache), name="resync")
+        finally:
+            self._metrics.leader.set(0)
+            await watches.stop()
+            await observer.close()
+            resolver.close()
+            log.info("leadership.ended", identity=self._settings.identity)
+
+    async def _keep_in_sync(self, client: KubeClient, cache: ClusterCache) -> None:
+        while True:
+            await asyncio.sleep(RESYNC_S)
+            await self._resync(client, cache)
+
+    async def _resync(self, client: KubeClient, cache: ClusterCache) -> None:
+        while True:
+            try:
+                await cache.resync(client, self._settings.scopes)
+            except ApiError as error:
+                log.warning("resync.failed", error=str(error), retry_in_s=RESYNC_RETRY_S)
+                await asyncio.sleep(RESYNC_RETRY_S)
+            else:
+                return
+
+    async def _pulse(self) -> None:
+        while True:
+            self._turned_at = time.monotonic()
+            await asyncio.sleep(1)
+
+    def _health(self) -> str | None:
+        stalled_s = time.monotonic() - self._turned_at
+        return f"the event loop has not turned for {stalled_s:.0f} s" if stalled_s > LOOP_STALL_S else None
+
+    def _readiness(self) -> str | None:
+        return None if self._elector_runs else "not yet standing for leader"
+
+
+async def _until_ended(watches: asyncio.Future[None]) -> None:
+    """Watches never end while we lead: without them we would be blind, so their end is an error."""
+    await watches
+    raise RuntimeError("the watches ended")

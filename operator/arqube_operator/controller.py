@@ -1,0 +1,190 @@
+"""The reconcile loop: for each TaskQueue that was woken, observe, decide, execute. Nothing else writes.
+
+Level-triggered: a pass stands on what is, so that a lost event, a restart or a new leader changes nothing but the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+import structlog
+
+from arqube_operator.api.v1alpha1 import InvalidTaskQueueError, TaskQueue
+from arqube_operator.decide.plan import Plan, decide, show_only
+from arqube_operator.decide.state import Identity, Memory, Problem, State
+from arqube_operator.decide.status import invalid_status
+from arqube_operator.execute.executor import Executor, Outcome
+from arqube_operator.kube.client import ApiError
+from arqube_operator.metrics import Metrics
+from arqube_operator.observe.addresses import AddressResolver
+from arqube_operator.observe.cluster import ClusterCache, Key
+from arqube_operator.observe.queues import QueueObserver, Reading
+from arqube_operator.workqueue import WorkQueue
+from arqube_queue.snapshot import SnapshotQuery
+
+WORKERS: Final = 8
+"""TaskQueues reconciled at the same time: enough that a slow API call does not hold up the others."""
+RETRY_UNREAD_S: Final = 5.0
+"""Pause before a TaskQueue is looked at again whose Redis address cannot be made, such as for want of a Secret."""
+
+_REFUSED: Final = (400, 403, 404, 405, 409, 415, 422)
+"""Answers that say the request itself is wrong; the others say that the API server is in trouble."""
+
+log = structlog.get_logger(__name__)
+
+
+class Controller:
+    """Reconciles the keys of ``queue`` with what ``cache`` and ``queues`` hold."""
+
+    def __init__(
+        self,
+        queue: WorkQueue[Key],
+        cache: ClusterCache,
+        queues: QueueObserver,
+        addresses: AddressResolver,
+        executor: Executor,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._queue = queue
+        self._cache = cache
+        self._queues = queues
+        self._addresses = addresses
+        self._executor = executor
+        self._metrics = metrics
+        self._clock = clock
+        self._memories: dict[Key, tuple[str, Memory]] = {}
+
+    async def run(self) -> None:
+        """Reconcile until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(WORKERS):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.get()
+            try:
+                with self._metrics.reconciling():
+                    await self.reconcile(key)
+            except ApiError as error:
+                pause = self._queue.failed(key, error.retry_after_s)
+                self._metrics.failed("api")
+                log.warning("reconcile.failed", task_queue=str(key), error=str(error), retry_in_s=pause)
+            except Exception:
+                # A defect of ours in one TaskQueue must not stop the others.
+                pause = self._queue.failed(key)
+                self._metrics.failed("defect")
+                log.exception("reconcile.defect", task_queue=str(key), retry_in_s=pause)
+            else:
+                self._queue.done(key)
+
+    async def reconcile(self, key: Key) -> None:
+        """One pass for one TaskQueue.
+
+        Raises:
+            ApiError: The API server refused or failed; what it refused for good is remembered and shown.
+        """
+        body = self._cache.task_queue(key)
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            self._forget(key)
+            return
+        try:
+            task_queue = TaskQueue.from_object(body)
+        except InvalidTaskQueueError as error:
+            await self._refuse(key, body, error)
+            return
+        state = await self._observe(key, body, task_queue)
+        plan = decide(state, self._clock())
+        self._metrics.decided(key, state, plan)
+        await self._execute(key, state, body, plan)
+
+    async def _refuse(self, key: Key, body: Mapping[str, Any], error: InvalidTaskQueueError) -> None:
+        """Show that the object cannot be understood: the CRD lets pass what this operator does not know."""
+        log.warning("task_queue.invalid", task_queue=str(key), error=str(error))
+        self._metrics.failed("invalid")
+        identity, live = _identity(body), body.get("status", {})
+        shown = {(condition["reason"], condition["message"]) for condition in live.get("conditions", ())}
+        if ("InvalidSpec", str(error)) not in shown:
+            status = invalid_status(identity, str(error), self._clock())
+            self._took(key, Outcome(task_queue=await self._executor.write_status(identity, live, status)))
+
+    async def _observe(self, key: Key, body: Mapping[str, Any], task_queue: TaskQueue) -> State:
+        identity = _identity(body)
+        state = State(
+            identity=identity,
+            spec=task_queue.spec,
+            status=task_queue.status,
+            deployment=self._cache.deployment(key),
+            pods=self._cache.pods(key),
+            memory=self._memory(key, identity.uid),
+        )
+        address = await self._addresses.resolve(key.namespace, task_queue.spec.redis)
+        if isinstance(address, Problem):
+            self._queues.forget(key)
+            asyncio.get_running_loop().call_later(RETRY_UNREAD_S, self._queue.add, key)
+            reading = Reading(problem=address)
+        else:
+            query = SnapshotQuery(task_queue.spec.queue_name, horizon_s=state.startup_s)
+            reading = self._queues.watch(key, address, query)
+        return replace(state, queue=reading.snapshot, redis_problem=reading.problem)
+
+    async def _execute(self, key: Key, state: State, body: Mapping[str, Any], plan: Plan) -> None:
+        uid, live_status = state.identity.uid, body.get("status", {})
+        # A write that fails does not count as made.
+        unwritten = replace(plan.memory, applied_s=state.memory.applied_s, status_s=state.memory.status_s)
+        try:
+            await self._executor.execute(state.identity, live_status, plan, partial(self._took, key))
+        except ApiError as error:
+            if error.status == 404 and self._cache.task_queue(key) is None:
+                return  # Deleted while we wrote.
+            failed = replace(unwritten, rejection=_rejection(error))
+            self._memories[key] = (uid, failed)
+            await self._show_failure(key, replace(state, memory=failed), live_status)
+            raise
+        live = self._cache.deployment(key)
+        generation = live.generation if live is not None else None
+        self._memories[key] = (uid, replace(plan.memory, applied_generation=generation, rejection=None))
+
+    async def _show_failure(self, key: Key, state: State, live_status: Mapping[str, Any]) -> None:
+        """Tell in the status why a write failed, as far as the API server takes that."""
+        plan = decide(state, self._clock())
+        try:
+            await self._executor.execute(state.identity, live_status, show_only(plan), partial(self._took, key))
+        except ApiError as error:
+            log.info("status.not_written", task_queue=str(key), error=str(error))
+
+    def _took(self, key: Key, outcome: Outcome) -> None:
+        if outcome.deployment is not None:
+            self._cache.put_deployment(outcome.deployment)
+        if outcome.scale is not None:
+            self._cache.put_scale(key, outcome.scale)
+        if outcome.task_queue is not None:
+            self._cache.put_task_queue(outcome.task_queue)
+
+    def _memory(self, key: Key, uid: str) -> Memory:
+        """What is remembered of this object; one of the same name that was made anew starts afresh."""
+        known_uid, memory = self._memories.get(key, (uid, Memory()))
+        return memory if known_uid == uid else Memory()
+
+    def _forget(self, key: Key) -> None:
+        self._memories.pop(key, None)
+        self._queues.forget(key)
+        self._queue.forget(key)
+        self._metrics.forget(key)
+
+
+def _identity(body: Mapping[str, Any]) -> Identity:
+    metadata = body["metadata"]
+    return Identity(metadata["name"], metadata["namespace"], metadata["uid"], metadata.get("generation", 0))
+
+
+def _rejection(error: ApiError) -> Problem:
+    if error.status in _REFUSED:
+        return Problem("ApiRefused", f"Kubernetes refuses what was asked for: {error.message}")
+    return Problem("ApiFailed", f"Kubernetes does not answer as it should: {error.message}")

@@ -1,0 +1,160 @@
+"""What Kubernetes holds of our TaskQueues and their workers: a cache fed by watch events and made whole by lists.
+
+Events can be missed (a watch that reconnects does not tell what went meanwhile), so ``resync`` lists everything again
+from time to time and forgets what is gone. Only the facts a decision needs are kept of Deployments and pods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, NamedTuple, Protocol
+
+from arqube_operator.decide.manifest import MANAGED_BY, MANAGED_BY_LABEL, TASK_QUEUE_LABEL, deployment_name
+from arqube_operator.decide.state import Deployment, Pod
+from arqube_operator.kube.client import DEPLOYMENTS, PODS, TASK_QUEUES, KubeClient
+from arqube_operator.observe.objects import read_deployment, read_pod
+
+WORKER_SELECTOR: Final = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+"""Labels of the Deployments and pods that are ours."""
+
+
+class Key(NamedTuple):
+    """A TaskQueue's namespace and name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Wake(Protocol):
+    """Who is told of changes."""
+
+    def __call__(self, key: Key, *, spec_changed: bool = False) -> None:
+        """A TaskQueue or something of its changed; ``spec_changed`` when a person changed what it wants."""
+
+
+class ClusterCache:
+    """The newest known state of all TaskQueues, their Deployments and pods; ``wake`` is told which one changed.
+
+    Answers to our own writes are taken in too. An event that tells an older state than is known is left: resource
+    versions are numbers that grow.
+    """
+
+    def __init__(self, wake: Wake) -> None:
+        self._wake = wake
+        self._task_queues: dict[Key, Mapping[str, Any]] = {}
+        self._deployments: dict[Key, Deployment] = {}
+        self._pods: dict[Key, dict[str, Pod]] = {}
+        self._versions: dict[tuple[str, Key, str], int] = {}
+
+    def task_queue(self, key: Key) -> Mapping[str, Any] | None:
+        """The object as the API server has it; None when it is gone."""
+        return self._task_queues.get(key)
+
+    def deployment(self, key: Key) -> Deployment | None:
+        """The workers' Deployment; None when there is none."""
+        return self._deployments.get(key)
+
+    def pods(self, key: Key) -> tuple[Pod, ...]:
+        """The workers' pods."""
+        return tuple(self._pods.get(key, {}).values())
+
+    def put_task_queue(self, body: Mapping[str, Any], *, gone: bool = False) -> None:
+        """Take in a TaskQueue, from an event or from the answer to a write."""
+        metadata = body["metadata"]
+        key = Key(metadata["namespace"], metadata["name"])
+        if not self._is_news(("taskqueue", key, ""), metadata, gone):
+            return
+        known = self._task_queues.pop(key, None)
+        if not gone:
+            self._task_queues[key] = body
+        same = known is not None and known["metadata"].get("generation") == metadata.get("generation")
+        self._wake(key, spec_changed=not same)
+
+    def put_deployment(self, body: Mapping[str, Any], *, gone: bool = False) -> None:
+        """Take in a Deployment of ours, from an event or from the answer to a write."""
+        key = _owner(body)
+        if key is None or not self._is_news(("deployment", key, ""), body["metadata"], gone):
+            return
+        if gone:
+            self._deployments.pop(key, None)
+        else:
+            self._deployments[key] = read_deployment(body)
+        self._wake(key)
+
+    def put_scale(self, key: Key, scale: Mapping[str, Any]) -> None:
+        """Take in the answer to a write of ``/scale``, which comes before the event that tells the same."""
+        live, replicas = self._deployments.get(key), scale["spec"].get("replicas", 0)
+        if live is None or not self._is_news(("deployment", key, ""), scale["metadata"], False):
+            return
+        generation = live.generation + (live.spec_replicas != replicas)
+        self._deployments[key] = replace(live, spec_replicas=replicas, generation=generation)
+
+    def put_pod(self, body: Mapping[str, Any], *, gone: bool = False) -> None:
+        """Take in a pod of ours."""
+        key, name = _owner(body), body["metadata"]["name"]
+        if key is None or not self._is_news(("pod", key, name), body["metadata"], gone):
+            return
+        pods = self._pods.setdefault(key, {})
+        pods.pop(name, None)
+        if not gone:
+            pods[name] = read_pod(body)
+        if not pods:
+            del self._pods[key]
+        self._wake(key)
+
+    async def resync(self, client: KubeClient, namespaces: tuple[str | None, ...]) -> None:
+        """List everything in ``namespaces`` (None is all of them) and forget what is gone.
+
+        Raises:
+            ApiError: A list failed; what was known stays.
+        """
+        for kind, resource, selector, put in (
+            ("taskqueue", TASK_QUEUES, "", self.put_task_queue),
+            ("deployment", DEPLOYMENTS, WORKER_SELECTOR, self.put_deployment),
+            ("pod", PODS, WORKER_SELECTOR, self.put_pod),
+        ):
+            listed: list[Mapping[str, Any]] = []
+            versions = []
+            for namespace in namespaces:
+                items, version = await client.list(resource, namespace, label_selector=selector)
+                listed += items
+                versions.append(int(version))
+            for body in listed:
+                put(body)
+            self._forget_gone(kind, listed, min(versions))
+
+    def _forget_gone(self, kind: str, listed: list[Mapping[str, Any]], version: int) -> None:
+        """What is known of ``kind``, is not ``listed`` and was known before the list was made, is gone."""
+        present = {(body["metadata"]["namespace"], body["metadata"]["name"]) for body in listed}
+        for (of_kind, key, pod), known in list(self._versions.items()):
+            name = {"taskqueue": key.name, "deployment": deployment_name(key.name), "pod": pod}[of_kind]
+            if of_kind != kind or known > version or (key.namespace, name) in present:
+                continue
+            del self._versions[of_kind, key, pod]
+            if kind == "taskqueue":
+                self._task_queues.pop(key, None)
+            elif kind == "deployment":
+                self._deployments.pop(key, None)
+            else:
+                self._pods.get(key, {}).pop(pod, None)
+            self._wake(key)
+
+    def _is_news(self, which: tuple[str, Key, str], metadata: Mapping[str, Any], gone: bool) -> bool:
+        version = int(metadata.get("resourceVersion", 0))
+        if version < self._versions.get(which, 0):
+            return False
+        if gone:
+            self._versions.pop(which, None)
+        else:
+            self._versions[which] = version
+        return True
+
+
+def _owner(body: Mapping[str, Any]) -> Key | None:
+    metadata = body["metadata"]
+    name = metadata.get("labels", {}).get(TASK_QUEUE_LABEL)
+    return Key(metadata["namespace"], name) if name else None

@@ -1,0 +1,144 @@
+"""Reads all queues of one Redis in one round trip a tick, and says who may look again.
+
+One task a Redis address. A server that does not answer is tried again with growing pauses; its queues show why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+
+from arqube_operator.decide.state import Problem
+from arqube_operator.observe.cluster import Key
+from arqube_queue.connection import RedisAddress
+from arqube_queue.model import QueueSnapshot
+from arqube_queue.snapshot import SnapshotQuery, read_snapshots
+
+TICK_S: Final = 1.0
+LONGEST_PAUSE_S: Final = 10.0
+READ_TIMEOUT_S: Final = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The newest snapshot of a queue, if it was ever read, and why it cannot be read now, if so."""
+
+    snapshot: QueueSnapshot | None = None
+    problem: Problem | None = None
+
+
+class QueueObserver:
+    """Watches the queues it is asked to; ``wake`` is called after each reading of a key's queue."""
+
+    def __init__(self, wake: Callable[[Key], None], on_error: Callable[[str], None], *, tick_s: float = TICK_S) -> None:
+        self._wake = wake
+        self._on_error = on_error
+        self._tick_s = tick_s
+        self._readings: dict[Key, Reading] = {}
+        self._addresses: dict[Key, RedisAddress] = {}
+        self._queries: dict[RedisAddress, dict[Key, SnapshotQuery]] = {}
+        self._tasks: dict[RedisAddress, asyncio.Task[None]] = {}
+
+    def watch(self, key: Key, address: RedisAddress, query: SnapshotQuery) -> Reading:
+        """Read ``query`` at ``address`` for ``key`` from now on; the newest reading so far is returned."""
+        if (known := self._addresses.get(key)) is not None and known != address:
+            self.forget(key)
+        self._addresses[key] = address
+        self._queries.setdefault(address, {})[key] = query
+        if address not in self._tasks:
+            self._tasks[address] = asyncio.create_task(self._observe(address), name=f"observe {address.label}")
+        return self._readings.get(key, Reading())
+
+    def forget(self, key: Key) -> None:
+        """Read nothing more for ``key``; the last key of an address takes its connection along."""
+        self._readings.pop(key, None)
+        if (address := self._addresses.pop(key, None)) is None:
+            return
+        queries = self._queries[address]
+        del queries[key]
+        if not queries:
+            del self._queries[address]
+            self._tasks.pop(address).cancel()
+
+    async def close(self) -> None:
+        """Stop all reading."""
+        tasks = list(self._tasks.values())
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _observe(self, address: RedisAddress) -> None:
+        loop = asyncio.get_running_loop()
+        client = address.connect(timeout_s=READ_TIMEOUT_S)
+        failures = 0
+        try:
+            while True:
+                started = loop.time()
+                problem = await self._read(client, address)
+                if problem is None:
+                    failures = 0
+                    pause = self._tick_s - (loop.time() - started)
+                else:
+                    if failures == 0:
+                        log.warning("redis.unreachable", redis=address.label, reason=problem.reason)
+                    self._on_error(problem.reason)
+                    failures += 1
+                    pause = min(LONGEST_PAUSE_S, self._tick_s * 2 ** min(failures - 1, 10))
+                await asyncio.sleep(max(0.0, pause))
+        finally:
+            await client.aclose()
+
+    async def _read(self, client: Redis, address: RedisAddress) -> Problem | None:
+        """One round trip for all queues of the address; the problem of the server as a whole, if it has one."""
+        queries = dict(self._queries[address])
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                results = await read_snapshots(client, list(queries.values()))
+        except (RedisError, OSError, TimeoutError) as error:
+            problem = _problem_of_server(address, error)
+            for key in queries:
+                self._put(key, address, Reading(self._readings.get(key, Reading()).snapshot, problem))
+            return problem
+        for (key, query), result in zip(queries.items(), results, strict=True):
+            if isinstance(result, QueueSnapshot):
+                self._put(key, address, Reading(result))
+            else:
+                problem = _problem_of_queue(address, query, result)
+                self._put(key, address, Reading(self._readings.get(key, Reading()).snapshot, problem))
+        return None
+
+    def _put(self, key: Key, address: RedisAddress, reading: Reading) -> None:
+        if self._addresses.get(key) == address:  # It may have been forgotten or moved while we read.
+            self._readings[key] = reading
+            self._wake(key)
+
+
+def _problem_of_server(address: RedisAddress, error: Exception) -> Problem:
+    if isinstance(error, AuthenticationError):
+        return Problem(
+            "RedisAuthenticationFailed", f"Redis at {address.label} refuses user or password: {_words(error)}"
+        )
+    return Problem("RedisUnreachable", f"Redis at {address.label} does not answer: {_words(error)}")
+
+
+def _problem_of_queue(address: RedisAddress, query: SnapshotQuery, error: ResponseError) -> Problem:
+    if isinstance(error, AuthenticationError) or "NOAUTH" in str(error):
+        return Problem("RedisAuthenticationFailed", f"Redis at {address.label} asks for a password: set passwordFrom")
+    if isinstance(error, NoPermissionError):
+        return Problem("RedisPermissionDenied", f"the user of Redis at {address.label} lacks a right: {_words(error)}")
+    if "WRONGTYPE" in str(error):
+        return Problem("NotAQueue", f"the key {query.queue!r} at {address.label} is no arq queue: check spec.queueName")
+    return Problem("RedisError", f"Redis at {address.label} cannot read queue {query.queue!r}: {_words(error)}")
+
+
+def _words(error: Exception) -> str:
+    return str(error)[:300] or type(error).__name__

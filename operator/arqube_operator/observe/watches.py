@@ -1,0 +1,116 @@
+"""Kubernetes' watch events by kopf, in a thread and event loop of its own.
+
+Only ``on.event`` handlers: they write nothing on the objects, no finalizer and no annotation. The events feed the cache
+and wake the reconcile loop; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import kopf
+import structlog
+
+from arqube_operator.observe.cluster import WORKER_SELECTOR, ClusterCache
+
+log = structlog.get_logger(__name__)
+
+Put = Callable[..., None]
+
+
+class Watches:
+    """kopf's watches of TaskQueues, Deployments and pods, feeding ``cache`` in the loop that called ``start``."""
+
+    def __init__(self, cache: ClusterCache, namespaces: tuple[str | None, ...], kubeconfig: str | None) -> None:
+        self._cache = cache
+        self._namespaces = namespaces
+        self._kubeconfig = kubeconfig
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failure: asyncio.Future[None] | None = None
+
+    def start(self) -> asyncio.Future[None]:
+        """Start watching; the future ends when kopf does, with its error if it had one."""
+        loop = asyncio.get_running_loop()
+        self._failure = loop.create_future()
+        self._thread = threading.Thread(target=self._run, args=(loop, self._failure), name="kopf", daemon=True)
+        self._thread.start()
+        return self._failure
+
+    async def stop(self) -> None:
+        """Stop watching and wait for the thread's end."""
+        self._stop.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, 10)
+
+    def _run(self, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
+        error: BaseException | None = None
+        try:
+            everywhere = self._namespaces == (None,)
+            asyncio.run(
+                kopf.operator(
+                    registry=self._registry(loop),
+                    settings=_settings(everywhere),
+                    standalone=True,
+                    clusterwide=everywhere,
+                    namespaces=[space for space in self._namespaces if space is not None],
+                    stop_flag=self._stop,
+                )
+            )
+        except Exception as failure:  # It is handed to the loop that waits for it.
+            error = failure
+        _call(loop, _finish, ended, error)
+
+    def _registry(self, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+
+        def feed(put: Put) -> Callable[..., None]:
+            def handle(type: str | None, body: Mapping[str, Any], **_: Any) -> None:  # noqa: A002 - kopf's name
+                _call(loop, _put, put, dict(body), type == "DELETED")
+
+            return handle
+
+        def login(**arguments: Any) -> kopf.ConnectionInfo | None:
+            return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
+
+        kopf.on.login(registry=registry, retries=3)(login)
+        kopf.on.event("arqube.dev", "v1alpha1", "taskqueues", registry=registry, id="task-queue")(
+            feed(self._cache.put_task_queue)
+        )
+        kopf.on.event("apps", "v1", "deployments", registry=registry, id="deployment")(feed(self._cache.put_deployment))
+        kopf.on.event("", "v1", "pods", registry=registry, id="pod")(feed(self._cache.put_pod))
+        return registry
+
+
+def _settings(everywhere: bool) -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.posting.loggers = False
+    settings.networking.request_timeout = 30
+    settings.scanning.disabled = not everywhere
+    # The keys must be tuples: kopf takes a plain string for a selector that matches nothing.
+    settings.watching.label_selectors[("apps", "v1", "deployments")] = WORKER_SELECTOR
+    settings.watching.label_selectors[("v1", "pods")] = WORKER_SELECTOR
+    return settings
+
+
+def _put(put: Put, body: Mapping[str, Any], gone: bool) -> None:
+    put(body, gone=gone)
+
+
+def _finish(ended: asyncio.Future[None], error: BaseException | None) -> None:
+    if ended.done():
+        return
+    if error is None:
+        ended.set_result(None)
+    else:
+        ended.set_exception(error)
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
+    """Run ``function`` in ``loop``, unless that has ended, which it does only when nobody waits for events any more."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function, *arguments)

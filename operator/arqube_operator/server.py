@@ -1,0 +1,32 @@
+"""The operator's HTTP endpoints: /metrics, /healthz and /readyz."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+
+def application(
+    registry: CollectorRegistry, healthy: Callable[[], str | None], ready: Callable[[], str | None]
+) -> web.Application:
+    """The endpoints. ``healthy`` and ``ready`` give None while all is well, else what is wrong, in words."""
+
+    async def metrics(request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+
+    def check(probe: Callable[[], str | None]) -> Callable[[web.Request], object]:
+        async def answer(_: web.Request) -> web.Response:
+            problem = probe()
+            return web.Response(text=problem or "ok", status=503 if problem else 200)
+
+        return answer
+
+    app = web.Application()
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/healthz", check(healthy))  # type: ignore[arg-type]
+    app.router.add_get("/readyz", check(ready))  # type: ignore[arg-type]
+    return app

@@ -1,0 +1,77 @@
+"""The operator's settings, from its environment."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+DEFAULT_HTTP_PORT: Final = 8080
+
+_LEVELS: Final = ("debug", "info", "warning", "error")
+_NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+class InvalidSettingsError(ValueError):
+    """A variable has a value that cannot be used; the message names it and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one operator process runs.
+
+    Attributes:
+        namespace: Where its Lease is.
+        identity: Its name among the replicas; the Pod's name.
+        lease_name: Name of the Lease the replicas share.
+        watch_namespaces: Namespaces whose TaskQueues it sees to; empty means all.
+        http_port: TCP port of /metrics, /healthz and /readyz.
+        log_level: debug, info, warning or error.
+        kubeconfig: Path of a kubeconfig; None means the cluster it runs in, else the user's default.
+    """
+
+    namespace: str = "default"
+    identity: str = ""
+    lease_name: str = "arqube-operator"
+    watch_namespaces: tuple[str, ...] = ()
+    http_port: int = DEFAULT_HTTP_PORT
+    log_level: str = "info"
+    kubeconfig: str | None = None
+
+    @property
+    def scopes(self) -> tuple[str | None, ...]:
+        """What to list and watch: each namespace, or None for all of them."""
+        return self.watch_namespaces or (None,)
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """The settings that ``environ`` holds.
+
+    Raises:
+        InvalidSettingsError: A value cannot be used.
+    """
+    namespace = environ.get("ARQUBE_OPERATOR_NAMESPACE") or "default"
+    watched = tuple(filter(None, (name.strip() for name in environ.get("ARQUBE_WATCH_NAMESPACES", "").split(","))))
+    for variable, name in (
+        ("ARQUBE_OPERATOR_NAMESPACE", namespace),
+        *(("ARQUBE_WATCH_NAMESPACES", name) for name in watched),
+    ):
+        if not _NAMESPACE.fullmatch(name):
+            raise InvalidSettingsError(f"{variable}: {name!r} is no namespace; use lower-case letters, digits and -")
+    port = environ.get("ARQUBE_HTTP_PORT") or str(DEFAULT_HTTP_PORT)
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise InvalidSettingsError(f"ARQUBE_HTTP_PORT must be a port from 1 to 65535, not {port!r}")
+    level = (environ.get("ARQUBE_LOG_LEVEL") or "info").lower()
+    if level not in _LEVELS:
+        raise InvalidSettingsError(f"ARQUBE_LOG_LEVEL must be one of {', '.join(_LEVELS)}, not {level!r}")
+    return Settings(
+        namespace=namespace,
+        identity=environ.get("ARQUBE_OPERATOR_IDENTITY") or socket.gethostname(),
+        lease_name=environ.get("ARQUBE_LEASE_NAME") or "arqube-operator",
+        watch_namespaces=tuple(dict.fromkeys(watched)),
+        http_port=int(port),
+        log_level=level,
+        kubeconfig=environ.get("KUBECONFIG") or None,
+    )
