@@ -85,3 +85,9 @@ async def talk(ctx: dict[str, Any], secret: str) -> str:
 async def tick(ctx: dict[str, Any]) -> None:
     """Cron job."""
     await ctx["redis"].rpush("ticks", ctx["job_id"])
+
+
+async def sleep_in_thread(ctx: dict[str, Any], seconds: float) -> None:
+    """Leave a thread behind when cancelled."""
+    await ctx["redis"].rpush("started", ctx["job_id"])
+    await asyncio.to_thread(time.sleep, seconds)

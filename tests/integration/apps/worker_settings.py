@@ -1,5 +1,6 @@
 """WorkerSettings in the shapes people write them, for plain arq as much as for arqube-worker."""
 
+import asyncio
 import os
 from typing import Any
 
@@ -18,6 +19,7 @@ FUNCTIONS = [
     tasks.fail,
     tasks.retry_once,
     tasks.talk,
+    tasks.sleep_in_thread,
     func(tasks.retry_always, max_tries=3),
     func(tasks.note, name="forgetful", keep_result=0),
     func(tasks.nap, name="hasty", timeout=0.05),
@@ -67,6 +69,15 @@ MADE_OBJECT = make_settings()()
 # Whatever plain arq runs too holds its settings itself: arq does not look into base classes.
 Abortable = make_settings(allow_abort_jobs=True, poll_delay=0.1)
 Burst = make_settings(burst=True)
+
+
+async def start_slowly(ctx: dict[str, Any]) -> None:
+    await ctx["redis"].set("starting", 1)
+    await asyncio.sleep(600)
+
+
+class SlowStart(Base):
+    on_startup = start_slowly
 
 
 class CronOnly:
