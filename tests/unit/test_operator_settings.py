@@ -1,0 +1,45 @@
+"""The operator's environment, and what it says of bad values."""
+
+from __future__ import annotations
+
+import pytest
+
+from arqube_operator.settings import InvalidSettingsError, read_settings
+
+
+def test_an_empty_environment_is_enough() -> None:
+    settings = read_settings({})
+
+    assert (settings.namespace, settings.http_port, settings.scopes) == ("default", 8080, (None,))
+    assert settings.identity
+
+
+def test_the_chart_s_environment_is_read() -> None:
+    settings = read_settings(
+        {
+            "ARQUBE_OPERATOR_NAMESPACE": "arqube",
+            "ARQUBE_OPERATOR_IDENTITY": "arqube-operator-0",
+            "ARQUBE_WATCH_NAMESPACES": "shop, mail,shop",
+            "ARQUBE_HTTP_PORT": "9000",
+            "ARQUBE_LOG_LEVEL": "DEBUG",
+        }
+    )
+
+    assert settings.scopes == ("shop", "mail")
+    assert (settings.namespace, settings.identity) == ("arqube", "arqube-operator-0")
+    assert (settings.http_port, settings.log_level) == (9000, "debug")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        pytest.param("ARQUBE_HTTP_PORT", "http", id="a port that is no number"),
+        pytest.param("ARQUBE_HTTP_PORT", "70000", id="a port out of range"),
+        pytest.param("ARQUBE_WATCH_NAMESPACES", "Shop", id="a namespace with a capital"),
+        pytest.param("ARQUBE_OPERATOR_NAMESPACE", "a/b", id="a namespace with a slash"),
+        pytest.param("ARQUBE_LOG_LEVEL", "loud", id="an unknown level"),
+    ],
+)
+def test_a_bad_value_names_its_variable(variable: str, value: str) -> None:
+    with pytest.raises(InvalidSettingsError, match=variable):
+        read_settings({variable: value})
