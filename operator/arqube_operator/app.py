@@ -27,6 +27,7 @@ from arqube_operator.workqueue import WorkQueue
 RESYNC_S: Final = 300.0
 """Seconds between lists of everything: heals what a reconnecting watch did not tell."""
 RESYNC_RETRY_S: Final = 2.0
+KOPF_STOP_S: Final = 5.0
 LOOP_STALL_S: Final = 30.0
 """A loop that has not turned for so long hangs: the kubelet should restart us."""
 
@@ -41,6 +42,7 @@ class Operator:
         self._metrics = Metrics(CollectorRegistry())
         self._turned_at = time.monotonic()
         self._elector_runs = False
+        self._watches: Watches | None = None
 
     async def run(self) -> None:
         """Serve the endpoints, stand for leader, and act while leading.
@@ -65,7 +67,9 @@ class Operator:
         finally:
             await runner.cleanup()
             await client.close()
-            log.info("operator.stopped")
+            if self._watches is not None:
+                await asyncio.to_thread(self._watches.join, KOPF_STOP_S)
+            log.info("operator.stopped", identity=self._settings.identity)
 
     async def _act(self, client: KubeClient) -> None:
         """All that only the leader does."""
@@ -79,7 +83,7 @@ class Operator:
         resolver = AddressResolver(client)
         events = EventPoster(client, OPERATOR, self._settings.identity, time.time)
         controller = Controller(queue, cache, observer, resolver, Executor(client, events), self._metrics)
-        watches = Watches(cache, self._settings.scopes, self._settings.kubeconfig)
+        self._watches = watches = Watches(cache, self._settings.scopes, self._settings.kubeconfig)
         self._metrics.leader.set(1)
         log.info("leadership.started", identity=self._settings.identity)
         try:
@@ -91,7 +95,7 @@ class Operator:
                 group.create_task(self._keep_in_sync(client, cache), name="resync")
         finally:
             self._metrics.leader.set(0)
-            await watches.stop()
+            watches.stop()
             await observer.close()
             resolver.close()
             log.info("leadership.ended", identity=self._settings.identity)

@@ -40,11 +40,14 @@ class Watches:
         self._thread.start()
         return self._failure
 
-    async def stop(self) -> None:
-        """Stop watching and wait for the thread's end."""
+    def stop(self) -> None:
+        """Have kopf stop. Nobody waits for it: it only reads, and the next leader should not be kept waiting."""
         self._stop.set()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the thread's end."""
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, 10)
+            self._thread.join(timeout_s)
 
     def _run(self, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
         error: BaseException | None = None
