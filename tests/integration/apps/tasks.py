@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from arq.worker import Retry
@@ -91,3 +92,10 @@ async def sleep_in_thread(ctx: dict[str, Any], seconds: float) -> None:
     """Leave a thread behind when cancelled."""
     await ctx["redis"].rpush("started", ctx["job_id"])
     await asyncio.to_thread(time.sleep, seconds)
+
+
+async def hold_until_file(ctx: dict[str, Any], path: str) -> str:
+    """Run until a test makes the file; needs no Redis meanwhile."""
+    while not Path(path).exists():  # noqa: ASYNC110, ASYNC240 - the event is a file
+        await asyncio.sleep(0.01)
+    return "done"

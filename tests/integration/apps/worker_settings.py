@@ -20,6 +20,7 @@ FUNCTIONS = [
     tasks.retry_once,
     tasks.talk,
     tasks.sleep_in_thread,
+    tasks.hold_until_file,
     func(tasks.retry_always, max_tries=3),
     func(tasks.note, name="forgetful", keep_result=0),
     func(tasks.nap, name="hasty", timeout=0.05),
@@ -68,6 +69,7 @@ MADE_OBJECT = make_settings()()
 
 # Whatever plain arq runs too holds its settings itself: arq does not look into base classes.
 Abortable = make_settings(allow_abort_jobs=True, poll_delay=0.1)
+Brisk = make_settings(poll_delay=0.05)
 Burst = make_settings(burst=True)
 
 
@@ -78,6 +80,10 @@ async def start_slowly(ctx: dict[str, Any]) -> None:
 
 class SlowStart(Base):
     on_startup = start_slowly
+
+
+class Empty:
+    redis_settings = REDIS
 
 
 class CronOnly:

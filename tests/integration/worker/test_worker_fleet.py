@@ -1,0 +1,67 @@
+"""Many workers on one queue, plain arq's among them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from arq.connections import ArqRedis
+from arq.constants import default_queue_name
+
+pytestmark = pytest.mark.timeout(120)
+
+
+async def running(client: ArqRedis) -> int:
+    return len(await client.keys("arq:in-progress:*"))
+
+
+async def test_all_slots_of_a_queue_run_at_once(
+    start_worker: Any, ready: Any, arq_client: ArqRedis, eventually: Any
+) -> None:
+    """Plain arq workers see only the first 100 members of a queue, and running jobs are members too."""
+    workers = [start_worker(environment={"ARQUBE_CONCURRENCY": "50"}) for _ in range(4)]
+    await ready(*workers)
+    for _ in range(230):
+        await arq_client.enqueue_job("hold_until", "go")
+
+    async def all_started() -> bool:
+        return bool(await arq_client.llen("started") == 200 and await running(arq_client) == 200)
+
+    await eventually(all_started, within_s=20)
+    assert [worker.metric("arqube_worker_busy_slots") for worker in workers] == [50, 50, 50, 50]
+    await arq_client.set("go", 1)
+
+    async def drained() -> bool:
+        return not await arq_client.zcard(default_queue_name)
+
+    await eventually(drained, within_s=20)
+    assert await arq_client.llen("ended") == 230
+
+
+async def test_plain_arq_workers_can_share_the_queue(start_worker: Any, arq_client: ArqRedis, redis: Any) -> None:
+    """No job runs twice, none is left over, and both kinds get some."""
+    workers = [start_worker("Brisk", plain=plain) for plain in (True, False, True, False)]
+    jobs = []
+    for number in range(600):
+        function, argument = ("note", f"job-{number}") if number % 6 else ("retry_once", 0.05)
+        jobs.append(await arq_client.enqueue_job(function, argument, _defer_by=0.3 if number % 7 == 0 else None))
+    expected = [f"job-{number}" if number % 6 else 2 for number in range(600)]
+    assert [await job.result(timeout=60, poll_delay=0.02) for job in jobs if job] == expected
+    runs = [run.decode().split(":") for run in await redis.lrange("notes", 0, -1)]
+    assert Counter(text for text, _, _ in runs) == Counter(text for text in expected if isinstance(text, str))
+    assert {attempt for _, attempt, _ in runs} == {"1"}
+    assert len({pid for _, _, pid in runs}) == len(workers), "each worker took part"
+    assert await redis.zcard(default_queue_name) == 0
+    assert await redis.keys("arq:in-progress:*") == []
+    assert await redis.keys("arq:retry:*") == []
+    assert await redis.keys("arq:job:*") == []
+
+
+async def test_unique_job_ids_run_once_until_their_result_is_gone(start_worker: Any, arq_client: ArqRedis) -> None:
+    start_worker()
+    first = await arq_client.enqueue_job("note", "once", _job_id="only")
+    assert first is not None
+    assert await arq_client.enqueue_job("note", "twice", _job_id="only") is None
+    assert await first.result(timeout=20, poll_delay=0.02) == "once"
+    assert await arq_client.enqueue_job("note", "thrice", _job_id="only") is None
