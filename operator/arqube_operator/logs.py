@@ -34,6 +34,8 @@ def configure(level: str) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # It cannot take signals in its thread, says so, and need not: we take them.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
     # kopf tells of each handler it calls, which is each event; its troubles are warnings.
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLogger().level))
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)

@@ -1,0 +1,1 @@
+"""Measurements of our claims, side by side in one run: ``python -m benchmarks.<name> [--json]``."""
