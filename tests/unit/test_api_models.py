@@ -152,11 +152,11 @@ def test_tells_what_is_wrong(body: dict[str, Any], told: tuple[str, ...]) -> Non
         pytest.param("redis://:salmontrout@redis", id="without a user"),
         pytest.param("redis://app:salmon/trout@redis", id="with a slash in it"),
         pytest.param("redis://app:salmon@trout@redis", id="with an at sign in it"),
-        pytest.param("redis://redis?passalmon=salmontrout", id="as a parameter"),
+        pytest.param("redis://redis?password=salmontrout", id="as a parameter"),
         pytest.param("http://app:salmontrout@redis", id="in a URL of another scheme"),
     ],
 )
-def test_never_repeats_a_passalmon(url: str) -> None:
+def test_never_repeats_a_password(url: str) -> None:
     (told,) = problems(with_spec(redis={"url": url}))
     assert told.startswith("spec.redis.url: ")
     assert "salmon" not in told

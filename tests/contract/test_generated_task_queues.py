@@ -1,0 +1,178 @@
+"""The operator's models and the CRD agree on TaskQueues nobody wrote: right, wrong and in between.
+
+A rule stands in the models twice, as CEL and as Python; a real API server shows whether both say the same.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from arqube_operator.api.crd import custom_resource_definition
+from arqube_operator.api.rules import VALIDATIONS
+from arqube_operator.api.v1alpha1 import InvalidTaskQueueError, TaskQueue
+
+SCHEMA: dict[str, Any] = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+
+
+def rule_messages(schema: Any) -> set[str]:
+    """The messages of all rules within ``schema``."""
+    if isinstance(schema, dict):
+        own = {rule["message"] for rule in schema.get(VALIDATIONS, ())}
+        return own.union(*map(rule_messages, schema.values()))
+    return set()
+
+
+RULE_MESSAGES = rule_messages(SCHEMA)
+
+
+def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """An object with any of ``fields``."""
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+def mostly(good: st.SearchStrategy[Any], *bad: Any) -> st.SearchStrategy[Any]:
+    """``good`` or, now and then, one of ``bad`` or what belongs nowhere."""
+    odd = st.sampled_from([*bad, *bad, True, -1, 7, 0.5, "", "a b", [], {}])
+    return st.integers(0, 29).flatmap(lambda dice: odd if dice == 0 else good)
+
+
+def one(*good: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from(good)
+
+
+HOSTS = ("redis", "redis.mail.svc", "10.0.0.1", "_x")
+BAD_HOSTS = ("redis:6379", "a" * 254, "-redis", "r\u00e9d", "a/b", "fd00::1:g")
+TEXTS = st.text(st.sampled_from("ab:@/?#[].-_"), min_size=1, max_size=9)
+ANY_TEXTS = st.text(st.sampled_from("ab:@/?#[]. %\n1\u00e9"), max_size=9)
+URLS = st.one_of(
+    st.builds(
+        "{}://{}{}{}{}".format,
+        one("redis", "rediss"),
+        one("", "app@", "", "app:@", "app:secret@", ":secret@", "a@b@", "a:b/c@"),
+        one("redis", "redis.mail", "[fd00::1]", "fd00::1", "", "r d"),
+        one("", ":1", ":6379", ":65535", ":", ":0", ":65536", ":x"),
+        one("", "/", "/0", "/15", "/123456", "/x", "?password=x", "#x"),
+    ),
+    ANY_TEXTS.map("redis://{}".format),
+)
+TERMS = st.builds("{}{}".format, st.integers(0, 99_999), one("h", "m", "s", "ms"))
+DURATIONS = st.one_of(
+    one("1s", "30s", "31s", "24h", "1m1h"),
+    one("0s", "999ms", "1000ms", "24h1ms", "1d", "-1s", "1.5s", "5"),
+    st.lists(TERMS, min_size=1, max_size=4).map("".join),
+)
+KEYS = st.fixed_dictionaries(
+    {"name": mostly(one("redis", "a.b-c"), "Redis"), "key": mostly(one("url", "tls.crt"), "a/b")},
+)
+PLACES = {
+    "host": mostly(one(*HOSTS, "fd00::1"), *BAD_HOSTS),
+    "url": mostly(URLS, "http://redis"),
+    "urlFrom": mostly(KEYS),
+    "sentinel": st.fixed_dictionaries(
+        {
+            "master": mostly(TEXTS, "a b"),
+            "hosts": mostly(
+                st.lists(
+                    mostly(one(*HOSTS, *(f"{host}:26379" for host in HOSTS), "redis:65535"), "redis:0", "fd00::1"),
+                    min_size=1,
+                    max_size=10,
+                    unique_by=repr,
+                ),
+            ),
+        }
+    ),
+}
+REST = some(
+    port=mostly(one(1, 6379, 65535), 0, 65536),
+    database=mostly(one(0, 1, 65535), 65536),
+    username=mostly(TEXTS, "a b"),
+    passwordFrom=mostly(KEYS),
+    tls=mostly(some(caFrom=KEYS, certFrom=KEYS, keyFrom=KEYS, verify=mostly(st.booleans()))),
+)
+PLACE = st.one_of([st.fixed_dictionaries({name: value}) for name, value in PLACES.items()])
+REDIS = st.one_of(
+    PLACE,
+    st.builds(lambda place, rest: place | rest, PLACE, REST),
+    st.builds(lambda place, more, rest: place | more | rest, PLACE, some(**PLACES), REST),
+)
+LABELS = st.dictionaries(
+    one("team", "example.org/arqube.dev", "example.org/team", "arqube.dev/taskqueue"),
+    mostly(one("", "mail", "a-b.c_d"), "-a", "a b", "a" * 64),
+)
+TEMPLATE = some(
+    metadata=mostly(some(labels=mostly(LABELS))),
+    spec=mostly(
+        some(terminationGracePeriodSeconds=mostly(one(0, 1, 30, 31, 86_401, 604_800), 604_801), nodeName=TEXTS)
+    ),
+)
+WORKER = st.fixed_dictionaries(
+    {
+        "image": mostly(one("app", "registry.example/app:1.4.2")),
+        "settings": mostly(one("app.Settings", "app:Settings", "a.b:C"), "Settings", "a..b", "a:b.c", "1.a"),
+    },
+    optional={
+        "imagePullPolicy": mostly(one("Always", "Never"), "never"),
+        "concurrency": mostly(one(1, 10, 1000), 0, 1001),
+        "podTemplate": mostly(TEMPLATE),
+    },
+)
+COUNTS = mostly(one(0, 1, 2, 10, 11, 10_000), 10_001)
+SPECS = st.fixed_dictionaries(
+    {"redis": mostly(REDIS), "worker": mostly(WORKER)},
+    optional={
+        "queueName": mostly(TEXTS, "a b"),
+        "replicas": COUNTS,
+        "scaling": mostly(some(minReplicas=COUNTS, maxReplicas=COUNTS, cooldown=mostly(DURATIONS))),
+        "shutdown": mostly(some(timeout=mostly(DURATIONS))),
+    },
+)
+
+
+def task_queue(spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "arqube.dev/v1alpha1",
+        "kind": "TaskQueue",
+        "metadata": {"name": "generated", "namespace": "default"},
+        "spec": spec,
+    }
+
+
+def problems(body: dict[str, Any]) -> tuple[str, ...]:
+    try:
+        TaskQueue.from_object(body)
+    except InvalidTaskQueueError as error:
+        return error.problems
+    return ()
+
+
+@given(SPECS)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+def test_the_models_refuse_what_the_schema_refuses_and_beyond_that_only_by_rules(spec: Any) -> None:
+    body = task_queue(spec)
+    found = problems(body)
+    if jsonschema.Draft7Validator(SCHEMA).is_valid(body):
+        assert [problem for problem in found if not problem.endswith(tuple(RULE_MESSAGES))] == []
+    else:
+        assert found
+
+
+def test_the_models_and_a_real_server_agree(api: Any) -> None:
+    if api.kind != "real":
+        pytest.skip("only a real API server knows CEL")
+
+    @given(SPECS)
+    @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    def agree(spec: Any) -> None:
+        body = task_queue(spec)
+        command = ["kubectl", "--kubeconfig", str(api.kubeconfig), "create", "--dry-run=server", "-f", "-"]
+        done = subprocess.run(command, input=json.dumps(body), capture_output=True, text=True, timeout=30, check=False)
+        assert (done.returncode == 0) == (problems(body) == ()), f"{done.stderr}\n{problems(body)}"
+
+    agree()
