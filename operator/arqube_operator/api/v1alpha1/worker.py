@@ -67,7 +67,10 @@ class PodTemplate(ApiModel):
     metadata: PodTemplateMetadata | None = None
     """Labels and annotations of the pods."""
     spec: PodTemplateSpec | None = None
-    """Fields of the pods' PodSpec, such as nodeSelector or, of the container named worker, env and resources."""
+    """Fields of the pods' PodSpec, such as nodeSelector or, of the container named worker, env and resources.
+
+    A null takes a field of the operator's away; kubectl apply keeps nulls with --server-side only.
+    """
 
     def to_object(self) -> dict[str, Any]:
         """The template as it was given. A null within it is kept: it takes a field of ours away."""
