@@ -12,6 +12,8 @@ from arqube_local.controllers.replicas import PodState
 from arqube_local.controllers.rollout import Condition, ReplicaSetState, Rollout, RolloutStatus, resolve_bounds
 from arqube_local.timestamps import from_timestamp, to_timestamp
 
+NODE: Final = "laptop"
+"""Name of the one Node."""
 HASH_LABEL: Final = "pod-template-hash"
 REVISION_ANNOTATION: Final = "deployment.kubernetes.io/revision"
 DELETION_COST_ANNOTATION: Final = "controller.kubernetes.io/pod-deletion-cost"
@@ -202,7 +204,7 @@ def new_pod(replica_set: dict[str, Any]) -> dict[str, Any]:
             "namespace": namespace,
             "ownerReferences": [_owner("apps/v1", "ReplicaSet", replica_set)],
         },
-        "spec": template["spec"],
+        "spec": {"nodeName": NODE, **template["spec"]},  # with one node there is nothing to schedule
     }
 
 
