@@ -30,7 +30,7 @@ from arqube_queue.snapshot import SnapshotQuery
 WORKERS: Final = 8
 """TaskQueues reconciled at the same time: enough that a slow API call does not hold up the others."""
 RETRY_UNREAD_S: Final = 5.0
-"""Pause before a TaskQueue is looked at again whose Redis address cannot be made, such as for want of a Secret."""
+"""Pause between looks at TaskQueues whose Redis address cannot be made, such as for want of a Secret."""
 
 _REFUSED: Final = (400, 403, 404, 405, 409, 415, 422)
 """Answers that say the request itself is wrong; the others say that the API server is in trouble."""
@@ -59,12 +59,21 @@ class Controller:
         self._metrics = metrics
         self._clock = clock
         self._memories: dict[Key, tuple[str, Memory]] = {}
+        self._unread: set[Key] = set()
 
     async def run(self) -> None:
         """Reconcile until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._retry_unread())
             for _ in range(WORKERS):
                 group.create_task(self._work())
+
+    async def _retry_unread(self) -> None:
+        """Look again at TaskQueues without an address: no reading of Redis wakes them."""
+        while True:
+            await asyncio.sleep(RETRY_UNREAD_S)
+            for key in self._unread:
+                self._queue.add(key)
 
     async def _work(self) -> None:
         while True:
@@ -127,9 +136,10 @@ class Controller:
         address = await self._addresses.resolve(key.namespace, task_queue.spec.redis)
         if isinstance(address, Problem):
             self._queues.forget(key)
-            asyncio.get_running_loop().call_later(RETRY_UNREAD_S, self._queue.add, key)
+            self._unread.add(key)
             reading = Reading(problem=address)
         else:
+            self._unread.discard(key)
             query = SnapshotQuery(task_queue.spec.queue_name, horizon_s=state.startup_s)
             reading = self._queues.watch(key, address, query)
         return replace(state, queue=reading.snapshot, redis_problem=reading.problem)
@@ -138,17 +148,28 @@ class Controller:
         uid, live_status = state.identity.uid, body.get("status", {})
         # A write that fails does not count as made.
         unwritten = replace(plan.memory, applied_s=state.memory.applied_s, status_s=state.memory.status_s)
+        # Counted from our own answers, never read from the cache: that may hold somebody else's change already.
+        generation = state.memory.applied_generation
+        if generation is None and state.deployment is not None:
+            generation = state.deployment.generation
+
+        def took(outcome: Outcome) -> None:
+            nonlocal generation
+            if outcome.deployment is not None:
+                generation = outcome.deployment["metadata"]["generation"]
+            if outcome.scale is not None and generation is not None:
+                generation += 1
+            self._took(key, outcome)
+
         try:
-            await self._executor.execute(state.identity, live_status, plan, partial(self._took, key))
+            await self._executor.execute(state.identity, live_status, plan, took)
         except ApiError as error:
             if error.status == 404 and self._cache.task_queue(key) is None:
                 return  # Deleted while we wrote.
-            failed = replace(unwritten, rejection=_rejection(error))
+            failed = replace(unwritten, applied_generation=generation, rejection=_rejection(error))
             self._memories[key] = (uid, failed)
             await self._show_failure(key, replace(state, memory=failed), live_status)
             raise
-        live = self._cache.deployment(key)
-        generation = live.generation if live is not None else None
         self._memories[key] = (uid, replace(plan.memory, applied_generation=generation, rejection=None))
 
     async def _show_failure(self, key: Key, state: State, live_status: Mapping[str, Any]) -> None:
@@ -174,6 +195,7 @@ class Controller:
 
     def _forget(self, key: Key) -> None:
         self._memories.pop(key, None)
+        self._unread.discard(key)
         self._queues.forget(key)
         self._queue.forget(key)
         self._metrics.forget(key)

@@ -56,7 +56,7 @@ class Watches:
             asyncio.run(
                 kopf.operator(
                     registry=self._registry(loop),
-                    settings=_settings(everywhere),
+                    settings=_settings(),
                     standalone=True,
                     clusterwide=everywhere,
                     namespaces=[space for space in self._namespaces if space is not None],
@@ -88,12 +88,13 @@ class Watches:
         return registry
 
 
-def _settings(everywhere: bool) -> kopf.OperatorSettings:
+def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.posting.loggers = False
     settings.networking.request_timeout = 30
-    settings.scanning.disabled = not everywhere
+    # kopf would watch CRDs and namespaces for kinds that come and go; ours are there, or the first list had failed.
+    settings.scanning.disabled = True
     # The keys must be tuples: kopf takes a plain string for a selector that matches nothing.
     settings.watching.label_selectors[("apps", "v1", "deployments")] = WORKER_SELECTOR
     settings.watching.label_selectors[("v1", "pods")] = WORKER_SELECTOR
