@@ -1,0 +1,134 @@
+"""Sets of fields as managedFields states them: what an object consists of, and the ``FieldsV1`` form of a set.
+
+Follows sigs.k8s.io/structured-merge-diff (``typed/tofieldset.go``, ``typed/remove.go``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from arqube_local.apiserver.shape import Shape, item_key
+
+Path = tuple[str, ...]
+"""Such as ``("f:spec", "f:containers", 'k:{"name":"worker"}', "f:image")``."""
+
+MEMBER: Final = object()
+"""Stands for a map or an item that is a member of its parent, whatever it holds."""
+
+_SYSTEM_METADATA: Final = frozenset(
+    {
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "generateName",
+        "generation",
+        "managedFields",
+        "name",
+        "namespace",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    }
+)
+
+
+def leaves(body: Mapping[str, Any], shape: Shape) -> dict[Path, Any]:
+    """The fields of an object that can be owned, each with its value."""
+    bare = {name: value for name, value in body.items() if name not in ("apiVersion", "kind", "metadata")}
+    metadata = {name: v for name, v in (body.get("metadata") or {}).items() if name not in _SYSTEM_METADATA}
+    if metadata:
+        bare["metadata"] = metadata
+    return dict(_walk(bare, shape, ()))
+
+
+def to_fields_v1(paths: Iterable[Path]) -> dict[str, Any]:
+    """The nested form: a ``.`` says that the place itself belongs to the set."""
+    paths = set(paths)
+    parents = {path[:length] for path in paths for length in range(1, len(path))}
+    fields: dict[str, Any] = {}
+    for path in sorted(paths):
+        place = fields
+        for element in path:
+            place = place.setdefault(element, {})
+        if path in parents:
+            place["."] = {}
+    return fields
+
+
+def from_fields_v1(fields: Mapping[str, Any]) -> frozenset[Path]:
+    """The set that the nested form states."""
+    return frozenset(_paths(fields, ()))
+
+
+def without(value: Any, shape: Shape, doomed: frozenset[Path], kept: frozenset[Path]) -> Any:
+    """``value`` less the fields of ``doomed``, save what ``kept`` holds within them."""
+    doomed = doomed | {
+        path[:length] for path in doomed for length in range(1, len(path)) if path[length - 1].startswith("f:")
+    }
+    # Nobody owns an object's name or uid, so metadata as a whole is never dropped.
+    kept = kept | {path[:length] for path in kept for length in range(1, len(path))} | {("f:metadata",)}
+    return _without(value, shape, (), doomed, kept)
+
+
+def dotted(path: Path) -> str:
+    """``.spec.containers[name="worker"].image``, as conflicts are told."""
+    text = ""
+    for element in path:
+        kind, _, name = element.partition(":")
+        if kind == "f":
+            text += f".{name}"
+        elif kind == "k":
+            text += "[" + name.strip("{}").replace('":', "=").replace('"', "", 1).replace(',"', ",") + "]"
+        else:
+            text += f"[={name}]"
+    return text
+
+
+def _walk(value: Any, shape: Shape, path: Path) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, Mapping) and not shape.atomic:
+        for name, child in value.items():
+            below = (*path, f"f:{name}")
+            empty = child is None or child == {}
+            if empty or (not shape.declares(name) and isinstance(child, Mapping)):
+                yield below, child if empty else MEMBER
+            if not empty:
+                yield from _walk(child, shape.field(name), below)
+    elif isinstance(value, list) and (keys := shape.list_keys) is not None:
+        for child in value:
+            below = (*path, item_key(child, shape.item(), keys))
+            yield below, MEMBER
+            if keys:
+                yield from _walk(child, shape.item(), below)
+    else:
+        yield path, value
+
+
+def _paths(fields: Mapping[str, Any], path: Path) -> Iterator[Path]:
+    if path and (not fields or "." in fields):
+        yield path
+    for element, below in fields.items():
+        if element != ".":
+            yield from _paths(below, (*path, element))
+
+
+def _without(value: Any, shape: Shape, path: Path, doomed: frozenset[Path], kept: frozenset[Path]) -> Any:
+    if isinstance(value, Mapping):
+        remaining = {}
+        for name, child in value.items():
+            below = (*path, f"f:{name}")
+            if below not in doomed:
+                remaining[name] = child
+            elif below in kept:
+                remaining[name] = _without(child, shape.field(name), below, doomed, kept)
+        return remaining
+    if isinstance(value, list) and (keys := shape.list_keys) is not None:
+        items = []
+        for child in value:
+            below = (*path, item_key(child, shape.item(), keys))
+            if below not in doomed and not any(p[: len(below)] == below for p in doomed):
+                items.append(child)
+            elif below in kept or below not in doomed:
+                items.append(_without(child, shape.item(), below, doomed, kept))
+        return items
+    return value

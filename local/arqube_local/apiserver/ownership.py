@@ -1,0 +1,127 @@
+"""Who owns which field: managedFields after each write, and what server-side apply takes, keeps, drops and refuses.
+
+Follows sigs.k8s.io/structured-merge-diff (``merge/update.go``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from arqube_local.apiserver.errors import StatusError
+from arqube_local.apiserver.fieldset import Path, dotted, from_fields_v1, leaves, to_fields_v1, without
+from arqube_local.apiserver.kinds import Kind
+from arqube_local.apiserver.merging import applied
+from arqube_local.apiserver.shape import Shape, shape_of
+
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Manager:
+    """One row of managedFields, but for what it owns: a writer in one way of writing."""
+
+    name: str
+    operation: str
+    api_version: str
+    subresource: str = ""
+
+    def describe(self) -> str:
+        """As a conflict names it."""
+        through = f" with subresource {self.subresource!r}" if self.subresource else ""
+        return f'conflict with "{self.name}"{through} using {self.api_version}'
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    paths: frozenset[Path]
+    time: str
+
+
+_Shares = dict[Manager, _Share]
+
+
+def tracked(live: Body | None, new: Body, kind: Kind, manager: Manager, now: str) -> dict[str, Any]:
+    """``new`` with managedFields after a create, update or patch that made it of ``live``."""
+    shape = shape_of(kind)
+    before, after = leaves(live or {}, shape), leaves(new, shape)
+    touched = {path for path, value in after.items() if path not in before or before[path] != value}
+    gone = before.keys() - after.keys()
+    shares = _shares(live)
+    for other, share in shares.items():
+        changed = gone | (touched if other != manager else set())
+        shares[other] = replace(share, paths=share.paths - changed)
+    own = shares.get(manager, _Share(frozenset(), now))
+    shares[manager] = own if touched <= own.paths else _Share(own.paths | touched, now)
+    return _with(new, shares)
+
+
+def apply(live: Body | None, config: Body, kind: Kind, manager: Manager, *, force: bool, now: str) -> dict[str, Any]:
+    """``live`` after a server-side apply of ``config``, with managedFields.
+
+    Raises:
+        StatusError: 409, another manager owns a field with another value, and ``force`` is not set.
+    """
+    shape = shape_of(kind)
+    shares = _shares(live)
+    wanted = leaves(config, shape)
+    last = shares.pop(manager, _Share(frozenset(), now))
+    own = frozenset(wanted)
+    merged = applied(live or {}, config, shape)
+    kept = own.union(*(share.paths for share in shares.values()))
+    merged = without(merged, shape, last.paths - kept, kept)
+    shares = _yielded(live, merged, shape, shares, own, force=force)
+    shares[manager] = replace(last, paths=own) if own == last.paths else _Share(own, now)
+    return _with(merged, shares)
+
+
+def _yielded(
+    live: Body | None, merged: Body, shape: Shape, shares: _Shares, own: frozenset[Path], *, force: bool
+) -> _Shares:
+    """What the other managers are left with."""
+    before, after = leaves(live or {}, shape), leaves(merged, shape)
+    changed = {path for path in own if path in after and (path not in before or before[path] != after[path])}
+    gone = before.keys() - after.keys()
+    conflicts = {other: share.paths & changed for other, share in shares.items() if share.paths & changed}
+    if conflicts and not force:
+        raise _conflict(conflicts)
+    return {other: replace(share, paths=share.paths - changed - gone) for other, share in shares.items()}
+
+
+def _conflict(conflicts: Mapping[Manager, frozenset[Path]]) -> StatusError:
+    causes = [
+        {"reason": "FieldManagerConflict", "message": manager.describe(), "field": dotted(path)}
+        for manager, paths in conflicts.items()
+        for path in sorted(paths)
+    ]
+    number = f"{len(causes)} conflict" + ("s" if len(causes) > 1 else "")
+    told = "; ".join(f"{cause['message']}: {cause['field']}" for cause in causes)
+    return StatusError(409, "Conflict", f"Apply failed with {number}: {told}", {"causes": causes})
+
+
+def _shares(live: Body | None) -> _Shares:
+    rows = (live or {}).get("metadata", {}).get("managedFields") or ()
+    return {
+        Manager(row["manager"], row["operation"], row["apiVersion"], row.get("subresource", "")): _Share(
+            from_fields_v1(row["fieldsV1"]), row["time"]
+        )
+        for row in rows
+    }
+
+
+def _with(body: Body, shares: _Shares) -> dict[str, Any]:
+    rows = [
+        {
+            "manager": manager.name,
+            "operation": manager.operation,
+            "apiVersion": manager.api_version,
+            "time": share.time,
+            "fieldsType": "FieldsV1",
+            "fieldsV1": to_fields_v1(share.paths),
+            **({"subresource": manager.subresource} if manager.subresource else {}),
+        }
+        for manager, share in shares.items()
+        if share.paths
+    ]
+    return {**body, "metadata": {**body["metadata"], "managedFields": rows}}
