@@ -75,7 +75,7 @@ class Kubectl:
 
     def items(self, *arguments: str) -> list[dict[str, Any]]:
         """The objects ``kubectl get`` lists."""
-        return self.json(*arguments)["items"]
+        return self.json(*arguments).get("items", [])
 
     def apply(self, *objects: dict[str, Any], namespace: str = WORK) -> None:
         """Apply objects, as users do."""

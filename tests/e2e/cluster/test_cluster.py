@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import random
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytestmark = pytest.mark.timeout(1800)
 
+EXAMPLES = Path(__file__).parents[3] / "examples"
 SYSTEM, WORK = "arqube-e2e-system", "arqube-e2e"
 JOBS = 5_000
 MAX_REPLICAS = 8
@@ -54,8 +56,7 @@ async def test_the_release_runs_two_operators_and_one_leads(kubectl: Any, releas
 
 
 async def test_the_example_runs_from_zero_and_back(kubectl: Any, images: Any, arq: Any, eventually: Any) -> None:
-    from_the_readme = "examples/emails/taskqueue.yaml"
-    kubectl("apply", f"--namespace={WORK}", f"--filename={from_the_readme}")
+    kubectl("apply", f"--namespace={WORK}", f"--filename={EXAMPLES}/emails/taskqueue.yaml")
     await eventually(lambda: at_zero(kubectl, "emails"), within_s=30)
     # The client runs in the cluster, on the app's image: `kubectl run`, with what *restricted* asks for.
     secure = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
@@ -158,7 +159,7 @@ async def test_what_cannot_work_ends_as_conditions_while_another_queue_is_served
     one = {"minReplicas": 1, "maxReplicas": 1}
     kubectl.apply(
         task_queue("no-secret", redis=no_secret, image=image),
-        task_queue("no-redis", redis={"host": "192.0.2.1"}, image=image),  # An address of RFC 5737: nobody answers.
+        task_queue("no-redis", redis={"host": "198.51.100.1"}, image=image),  # An address of RFC 5737: nobody answers.
         task_queue("no-image", redis={"host": redis_host}, image=image, worker=unknown, scaling=one),
     )
     expected = {
