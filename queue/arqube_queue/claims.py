@@ -75,6 +75,11 @@ async def claim(redis: Redis, queue: str, *, token: str, now_ms: int, lease_ms: 
     return Claim(jobs, next_due_ms if next_due_ms >= 0 else None)
 
 
+async def is_leased(redis: Redis, job: ClaimedJob) -> bool:
+    """Whether the job is still ours under its claim."""
+    return bool(await redis.get(keys.IN_PROGRESS_PREFIX + job.job_id) == job.token.encode())
+
+
 async def hand_back(redis: Redis, job: ClaimedJob) -> bool:
     """Give a job back as it was before its claim: claimable at once, its tries as they were.
 

@@ -7,6 +7,7 @@ Redis or a hook interrupts, and what is known of it afterwards.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pickle
 import time
 from collections.abc import Awaitable, Callable
@@ -53,17 +54,19 @@ class JobRunner(arq.worker.Worker):
         logs.bind_job(job_id=run.job.job_id)
         try:
             if run.returning:
-                await self._insist(partial(self.hand_back, run))
+                await self._give_back(run)
             else:
                 await self.run_job(run.job.job_id, run.job.score)
-        except REDIS_ERRORS as error:
-            self.redis_failed("starting a job", error)
-            if not run.settled:
-                await self._insist(partial(self.hand_back, run))
-        except Exception:
+        except Exception as error:
+            if isinstance(error, REDIS_ERRORS) and not run.attempt:
+                self.redis_failed("starting a job", error)
+                await self._give_back(run)
+                return
+            # The app's on_job_start: the try counts, or a hook that always fails would spin for ever.
             logger.exception("on_job_start failed")
-            if not run.settled:  # The try counts, or a hook that always fails would spin for ever.
-                await self._insist(partial(self._release, run))
+            release = partial(super().finish_job, run.job.job_id, False, None, None, False, None, None)
+            await self._insist(run, release)
+            self._settle(run, Outcome.RETRIED)
 
     async def hand_back(self, run: Run) -> None:
         """Give a job back as it was before its claim.
@@ -71,9 +74,8 @@ class JobRunner(arq.worker.Worker):
         Raises:
             redis.exceptions.RedisError, OSError: No answer; it can be repeated.
         """
-        if await claims.hand_back(self.pool, run.job):
-            self._settle(run, Outcome.RETURNED)
-        run.settled = True
+        await claims.hand_back(self.pool, run.job)
+        self._settle(run, Outcome.RETURNED)
 
     def redis_failed(self, during: str, error: BaseException) -> None:
         """Note that Redis did not do what it was asked."""
@@ -96,19 +98,19 @@ class JobRunner(arq.worker.Worker):
         """As arq, but a run which our stop interrupted is given back, and Redis is asked until it answers."""
         run = _run.get()
         if self._interrupted(run):
-            await self._insist(partial(self.hand_back, run))
+            await self._give_back(run)
             return
         write = partial(super().finish_job, job_id, finish, result_data, result_timeout_s, keep_result_forever)
-        await self._insist(partial(write, incr_score, keep_in_progress))
+        await self._insist(run, partial(write, incr_score, keep_in_progress))
         self._settle(run, outcome_of_run(run, final=finish))
 
     async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:
         """As arq, for a job that was not started."""
         run = _run.get()
         if self.keep_result_forever:  # arq would write a life of 0 ms, which Redis refuses.
-            await self._insist(partial(super().finish_job, job_id, True, result_data, None, True, None, None))
+            await self._insist(run, partial(super().finish_job, job_id, True, result_data, None, True, None, None))
         else:
-            await self._insist(partial(super().finish_failed_job, job_id, result_data))
+            await self._insist(run, partial(super().finish_failed_job, job_id, result_data))
         self._settle(run, outcome_of_refusal(run, self.functions))
 
     def _interrupted(self, run: Run) -> bool:
@@ -122,9 +124,9 @@ class JobRunner(arq.worker.Worker):
         own_wish = run.error is None or run.aborting or isinstance(run.error, arq.worker.Retry | arq.worker.RetryJob)
         return self.retry_jobs and not own_wish
 
-    async def _release(self, run: Run) -> None:
-        await super().finish_job(run.job.job_id, False, None, None, False, None, None)
-        self._settle(run, Outcome.RETRIED)
+    async def _give_back(self, run: Run) -> None:
+        await self._insist(run, partial(claims.hand_back, self.pool, run.job))
+        self._settle(run, Outcome.RETURNED)
 
     def _settle(self, run: Run, outcome: Outcome) -> None:
         run.settled = True
@@ -133,20 +135,26 @@ class JobRunner(arq.worker.Worker):
         duration_s = None if run.duration_s is None else round(run.duration_s, 6)
         logger.info("job ended", outcome=outcome, duration_s=duration_s)
 
-    async def _insist(self, write: Callable[[], Awaitable[None]]) -> None:
-        """Write until Redis has answered, or until the job's lease is over and another worker may have it."""
+    async def _insist(self, run: Run, write: Callable[[], Awaitable[object]]) -> None:
+        """Write until Redis has answered, or until the job's lease is over and another worker may have it.
+
+        A write whose answer got lost may have been done. It ends the lease, so while the lease is there it was not.
+        """
         deadline = time.monotonic() + self.in_progress_timeout_s
         backoff_s = FIRST_BACKOFF_S
-        while True:
+        ours = True
+        while ours and time.monotonic() < deadline:
             try:
-                return await write()
+                await write()
+                return
             except REDIS_ERRORS as error:
                 self.redis_failed("finishing a job", error)
-                if time.monotonic() > deadline:
-                    logger.exception("the end of a job could not be written")
-                    return None
             await asyncio.sleep(backoff_s)
             backoff_s = min(2 * backoff_s, LAST_BACKOFF_S)
+            with contextlib.suppress(*REDIS_ERRORS):
+                ours = await claims.is_leased(self.pool, run.job)
+        if ours:
+            logger.error("the end of a job could not be written while its lease lasted")
 
     # -- looking over arq's shoulder --
 

@@ -282,7 +282,7 @@ class Worker(JobRunner):
                 exit_code = 1
         with contextlib.suppress(*REDIS_ERRORS):
             for run in self.stragglers:  # They get no further: the process exits now.
-                logger.warning("job did not heed its cancellation", job_id=run.job.job_id, function=run.function)
+                logger.warning("job did not end in time", job_id=run.job.job_id, function=run.function)
                 await self.hand_back(run)
             await heartbeat.remove(self.pool, self.queue_name, self.name)
             # The key says that some worker of the queue lives, so it goes with the last one.

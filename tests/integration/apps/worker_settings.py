@@ -116,7 +116,7 @@ Hooked = make_settings(on_job_start=note_job_start, on_job_end=note_job_end, aft
 
 
 async def fail_hook(ctx: dict[str, Any]) -> None:
-    raise LookupError("the hook is broken")
+    raise ConnectionRefusedError("no database")  # an OSError, as Redis's absence is
 
 
 class BrokenStartHook(Base):
