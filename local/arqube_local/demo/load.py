@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
@@ -22,7 +22,8 @@ SECOND_BURST: Final = 900
 LATE_BURST: Final = 400
 DEFERRED: Final = 300
 TOTAL: Final = FIRST_BURST + SECOND_BURST + LATE_BURST + DEFERRED
-PAUSE_S: Final = 5.0
+PAUSE_S: Final = 16.0
+"""Longer than the first burst takes and its workers stay."""
 
 
 class Load:
@@ -42,14 +43,13 @@ class Load:
         settings = RedisSettings(host=address.host, port=address.port, database=address.database)
         return cls(await create_pool(settings), say)
 
-    async def run(self, in_the_middle: Callable[[], object]) -> None:
-        """Enqueue everything; ``in_the_middle`` is called while the second burst is worked on."""
-        await self._enqueue(FIRST_BURST, "a burst")
+    async def run(self, in_the_middle: Callable[[], Awaitable[None]]) -> None:
+        """Enqueue everything; ``in_the_middle`` is awaited while the second burst is worked on, before the last."""
+        await self._enqueue(FIRST_BURST, "a burst, then a pause")
         await asyncio.sleep(PAUSE_S)
-        await self._enqueue(SECOND_BURST, "a second burst")
-        in_the_middle()
         await self._enqueue(DEFERRED, f"a batch for {DEFER_S:.0f} s from now", timedelta(seconds=DEFER_S))
-        await asyncio.sleep(PAUSE_S)
+        await self._enqueue(SECOND_BURST, "a second burst")
+        await in_the_middle()
         await self._enqueue(LATE_BURST, "a last burst")
 
     async def close(self) -> None:

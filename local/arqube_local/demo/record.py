@@ -99,7 +99,7 @@ def draw(samples: Sequence[Sample], steps: Sequence[tuple[float, str]], path: Pa
     jobs.plot(times, [sample.deferred for sample in samples], color="#888888", linestyle=":", label="deferred")
     jobs.set_ylabel("jobs")
     jobs.legend(loc="upper right")
-    jobs.set_title("One TaskQueue: from zero and back")
+    jobs.set_title("One TaskQueue: from zero and back", pad=24)
     workers.step(times, [sample.replicas for sample in samples], where="post", color="#bc4749", label="asked for")
     workers.fill_between(
         times, [sample.ready for sample in samples], step="post", color="#6a994e", alpha=0.5, label="ready"
@@ -110,9 +110,13 @@ def draw(samples: Sequence[Sample], steps: Sequence[tuple[float, str]], path: Pa
     for number, (at_s, _) in enumerate(steps, 1):
         for axes in (jobs, workers):
             axes.axvline(at_s, color="black", linewidth=0.6, alpha=0.4)
-        jobs.annotate(str(number), (at_s, 1.0), xycoords=("data", "axes fraction"), fontsize=8, va="bottom")
-    caption = "    ".join(f"{number}  {text}" for number, (_, text) in enumerate(steps, 1))
-    figure.text(0.5, 0.01, caption, ha="center", fontsize=7, wrap=True)
-    figure.tight_layout(rect=(0, 0.06, 1, 1))
+        # Steps may be close together: every other number stands higher.
+        place = {"xy": (at_s, 1.0), "xytext": (0, 2 + 9 * (number % 2)), "textcoords": "offset points"}
+        jobs.annotate(str(number), xycoords=("data", "axes fraction"), fontsize=8, ha="center", **place)
+    numbered = [f"{number}  {text}" for number, (_, text) in enumerate(steps, 1)]
+    half = (len(numbered) + 1) // 2
+    caption = "\n".join("      ".join(row) for row in (numbered[:half], numbered[half:]))
+    figure.text(0.5, 0.01, caption, ha="center", fontsize=8)
+    figure.tight_layout(rect=(0, 0.07, 1, 1))
     figure.savefig(path, dpi=120)
     plt.close(figure)

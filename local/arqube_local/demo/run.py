@@ -106,9 +106,7 @@ class Demo:
         watcher = asyncio.create_task(self._watch_first_scale(), name="first scale")
         sampler = asyncio.create_task(self._sample_for_ever(), name="sampler")
         try:
-            rollouts: list[asyncio.Task[None]] = []
-            await self._load.run(lambda: rollouts.append(asyncio.create_task(self._roll_out())))
-            await asyncio.gather(*rollouts)
+            await self._load.run(self._roll_out)
             self._say("drain to zero")
             await self._until(self._is_drained, DRAIN_TIMEOUT_S)
         except TimeoutError as error:
@@ -149,6 +147,7 @@ class Demo:
         await self._kube.apply(TASK_QUEUES, NAMESPACE, NAME, body, field_manager=MANAGER)
 
     async def _roll_out(self) -> None:
+        await self._until(self._is_busy, READY_TIMEOUT_S)
         self._say("roll out image demo:2")
         await self._apply("demo:2")
 
@@ -190,6 +189,9 @@ class Demo:
 
     async def _has_scaled(self) -> bool:
         return await self._replicas() != (0, 0)
+
+    async def _is_busy(self) -> bool:
+        return (await self._queue()).running > 0
 
     async def _is_at_zero(self) -> bool:
         live = await self._kube.get(DEPLOYMENTS, NAMESPACE, deployment_name(NAME))
