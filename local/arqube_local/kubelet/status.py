@@ -132,12 +132,12 @@ def _condition(kind: str, value: tuple[str, str, str], previous: dict[str, Any] 
 
 
 def _container_status(container: ContainerState) -> dict[str, Any]:
-    identity = f"process://{container.pid}" if container.pid is not None else ""
+    identity = {} if container.pid is None else {"containerID": f"process://{container.pid}"}
     return {
         "name": container.name,
         "image": container.image,
         "imageID": "",
-        "containerID": identity,
+        **identity,
         "restartCount": container.restarts,
         "ready": container.ready,
         "started": container.started,
@@ -146,7 +146,7 @@ def _container_status(container: ContainerState) -> dict[str, Any]:
     }
 
 
-def _state(state: Waiting | Running | Terminated, identity: str) -> dict[str, Any]:
+def _state(state: Waiting | Running | Terminated, identity: dict[str, str]) -> dict[str, Any]:
     match state:
         case Waiting(reason, message):
             return {"waiting": {"reason": reason, **({"message": message} if message else {})}}
@@ -161,6 +161,6 @@ def _state(state: Waiting | Running | Terminated, identity: str) -> dict[str, An
                     "finishedAt": to_timestamp(state.finished),
                     **({"message": state.message} if state.message else {}),
                     **({"signal": state.code - 128} if state.code > 128 else {}),
-                    "containerID": identity,
+                    **identity,
                 }
             }

@@ -1,0 +1,16 @@
+"""The ``arqube`` command; each group of commands has a module of its own here."""
+
+from __future__ import annotations
+
+import click
+
+from arqube_local.cli.local import local
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="arqube")
+def main() -> None:
+    """Arqube: workers for arq queues, on Kubernetes or on this machine."""
+
+
+main.add_command(local)
