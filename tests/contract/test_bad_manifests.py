@@ -49,20 +49,18 @@ def manifest(corpus: Mapping[str, Any], case: Mapping[str, Any], part: str = "pa
 
 @pytest.fixture
 def kubectl(api: Any) -> Iterator[Kubectl]:
-    """kubectl against the server in turn; afterwards no TaskQueue is left on it."""
+    """kubectl against the server in turn; what it applied is deleted afterwards."""
+    applied: list[Mapping[str, Any]] = []
 
     def run(*arguments: str, body: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["kubectl", "--kubeconfig", str(api.kubeconfig), *arguments],
-            input=json.dumps(body) if body is not None else None,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+        done: subprocess.CompletedProcess[str] = api.kubectl(*arguments, body=body)
+        if body is not None and done.returncode == 0:
+            applied.append(body)
+        return done
 
     yield run
-    run("delete", "taskqueues", "--all")
+    for name in {body["metadata"]["name"] for body in applied}:
+        api.kubectl("delete", "taskqueue", name)
 
 
 def apply(kubectl: Kubectl, body: Mapping[str, Any]) -> None:
