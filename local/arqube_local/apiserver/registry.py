@@ -128,7 +128,8 @@ class Registry:
             )
         self._check_preconditions(kind, name, live, proposed["metadata"])
         new = self._completed(kind, _merged_parts(kind, live, proposed, subresource), writer)
-        metadata = new["metadata"]
+        metadata = dict(new["metadata"])  # ``proposed`` may share it, and tells below who owns what.
+        new = {**new, "metadata": metadata}
         metadata |= {key: live["metadata"][key] for key in _SET_BY_US if key in live["metadata"]}
         for key in set(_SET_BY_US) - live["metadata"].keys():
             metadata.pop(key, None)
