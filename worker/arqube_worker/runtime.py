@@ -55,6 +55,7 @@ class Worker(JobRunner):
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._drained = asyncio.Event()
         self._token = self._new_token()
         self._claim_unanswered = False
         self._housekeeping_due = 0.0
@@ -85,8 +86,8 @@ class Worker(JobRunner):
             if self._pool is not None:
                 exit_code = await self._start_up_and_work()
         finally:
-            beat.cancel()
-            await asyncio.gather(beat, return_exceptions=True)
+            self._drained.set()
+            await beat
         if self._pool is not None:
             exit_code = await self._shut_down() or exit_code
         logger.info("stopped", exit_code=exit_code)
@@ -241,8 +242,11 @@ class Worker(JobRunner):
         self._housekeeping_due = time.monotonic() + self.poll_delay_s
 
     async def _beat(self) -> None:
-        """Note each second that the loop turns, and tell Redis that the worker lives."""
-        while True:
+        """Note each second that the loop turns, and tell Redis that the worker lives.
+
+        Ended by an event, as redis-py may swallow a cancellation.
+        """
+        while not self._drained.is_set():
             self.health.loop_turned_at = time.monotonic()
             if self._pool is not None:
                 beat = heartbeats.heartbeat(self.name, self.max_jobs, list(self.functions), self.tally, self.health)
@@ -252,7 +256,7 @@ class Worker(JobRunner):
                     self.redis_failed("writing the heartbeat", error)
                 else:
                     self.health.redis_answered()
-            await asyncio.sleep(heartbeat.INTERVAL_S)
+            await first_of(self._drained, timeout_s=heartbeat.INTERVAL_S)
 
     async def _finish_or_give_back(self) -> None:
         """Let jobs finish until the shutdown timeout or the second signal, then give the rest back."""
