@@ -17,6 +17,7 @@ from arq.connections import RedisSettings
 
 from arqube_local.cluster import LaptopCluster
 from arqube_local.controllers.manager import REPLICA_SETS
+from arqube_local.redis_server import free_port
 from arqube_local.state import Running, running
 from arqube_operator.kube.client import DEPLOYMENTS, PODS, TASK_QUEUES
 
@@ -26,6 +27,7 @@ NAMESPACE = "default"
 SLOW_S = 60.0
 """Deadline of what takes a few seconds on an idle machine."""
 JOBS = 40
+ARQUBE_LOCAL = (sys.executable, "-c", "from arqube_local.cli import main; main()", "local")
 
 APP = """
 import asyncio
@@ -156,23 +158,13 @@ async def start(folder: Path, eventually: Eventually) -> tuple[asyncio.subproces
     """``arqube local up`` on ``folder`` with a TaskQueue of one worker; returns once the worker runs."""
     (folder / "app.py").write_text(APP)
     manifest = folder / "taskqueue.yaml"
-    manifest.write_text(TASK_QUEUE.format(port=6379).replace("minReplicas: 0", "minReplicas: 1"))
-    command = [sys.executable, "-c", "from arqube_local.cli import main; main()", "local"]
+    port = free_port()
+    manifest.write_text(TASK_QUEUE.format(port=port).replace("minReplicas: 0", "minReplicas: 1"))
     state = folder / "state"
     log = folder / "up.log"
+    options = [f"--state-dir={state}", f"--app-dir={folder}", f"--redis-port={port}", "-f", str(manifest)]
     with log.open("wb") as output:
-        up = await asyncio.create_subprocess_exec(
-            *command,
-            "up",
-            "--state-dir",
-            str(state),
-            "--app-dir",
-            str(folder),
-            "-f",
-            str(manifest),
-            stdout=output,
-            stderr=output,
-        )
+        up = await asyncio.create_subprocess_exec(*ARQUBE_LOCAL, "up", *options, stdout=output, stderr=output)
     found: Running = await eventually(lambda: running(state), within_s=SLOW_S)
 
     async def worker_runs() -> bool:
@@ -202,8 +194,7 @@ async def test_a_killed_cluster_leaves_no_process_and_can_start_again(tmp_path: 
     assert running(tmp_path / "state") is None
 
     again, found = await start(tmp_path, eventually)
-    command = [sys.executable, "-c", "from arqube_local.cli import main; main()", "local"]
-    down = await asyncio.create_subprocess_exec(*command, "down", "--state-dir", str(tmp_path / "state"))
+    down = await asyncio.create_subprocess_exec(*ARQUBE_LOCAL, "down", f"--state-dir={tmp_path / 'state'}")
     assert await down.wait() == 0
     assert await again.wait() == 0
     assert found.pid == again.pid

@@ -85,6 +85,8 @@ def test_probes_reach_the_port_of_this_machine_with_the_api_defaults() -> None:
     assert probe == Probe(
         "http://127.0.0.1:20001/readyz", period_s=2, timeout_s=1, success_threshold=1, failure_threshold=3
     )
+    tcp = parse_probe({**HTTP_CONTAINER, "readinessProbe": {"tcpSocket": {"port": "http"}}}, "readinessProbe", {})
+    assert tcp == Probe("tcp://127.0.0.1:9464")
     liveness = parse_probe(HTTP_CONTAINER, "livenessProbe", {9464: 20001})
     assert liveness is not None
     assert (liveness.url, liveness.failure_threshold) == ("http://localhost:20001/healthz", 1)
@@ -93,7 +95,7 @@ def test_probes_reach_the_port_of_this_machine_with_the_api_defaults() -> None:
 @pytest.mark.parametrize(
     ("container", "kind", "message"),
     [
-        pytest.param(HTTP_CONTAINER, "startupProbe", "only httpGet", id="another kind of probe"),
+        pytest.param(HTTP_CONTAINER, "startupProbe", "supports httpGet and tcpSocket", id="another kind of probe"),
         pytest.param({**HTTP_CONTAINER, "ports": []}, "readinessProbe", "no port named 'http'", id="an unknown port"),
     ],
 )

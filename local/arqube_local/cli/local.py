@@ -74,7 +74,7 @@ def up(app_dir: Path, state_dir: Path, api_port: int | None, redis_port: int | N
         raise click.ClickException(str(error)) from error
     except ApiError as error:
         raise click.ClickException(f"the API server refused a manifest: {error}") from error
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         raise click.ClickException(f"the cluster did not start: {error}") from error
 
 

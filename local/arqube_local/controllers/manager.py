@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -87,27 +87,28 @@ class ControllerManager:
         # Pods first, by sizes read before them: a size about to change is at most one pass old.
         for replica_set in replica_sets:
             its_pods = tuple(pod_of(pod) for pod in owned(pods, replica_set))
-            state = replica_set_of(replica_set, its_pods, now)
-            states[replica_set["metadata"]["uid"]] = state
-            if state.available < state.ready:
-                pause = RETRY_S  # minReadySeconds pass without any event
-            if not await self._attempt(replica_set, self._reconcile_replica_set(replica_set, state, its_pods)):
+            state = states[replica_set["metadata"]["uid"]] = replica_set_of(replica_set, its_pods, now)
+            went_through = await self._attempt(replica_set, self._reconcile_replica_set(replica_set, state, its_pods))
+            if not went_through or state.available < state.ready:  # minReadySeconds pass without any event
                 pause = RETRY_S
         for deployment in deployments:
-            its_sets = owned(replica_sets, deployment)
-            its_states = tuple(states[each["metadata"]["uid"]] for each in its_sets)
-            if not await self._attempt(deployment, self._reconcile_deployment(deployment, its_sets, its_states)):
+            its_states = tuple(states[each["metadata"]["uid"]] for each in owned(replica_sets, deployment))
+            if not await self._attempt(deployment, self._reconcile_deployment(deployment, its_states)):
                 pause = RETRY_S
         return pause
 
-    async def _attempt(self, resource: dict[str, Any], work: Any) -> bool:
+    async def _attempt(self, resource: dict[str, Any], work: Awaitable[None]) -> bool:
         """Whether ``work`` went through; one object's failure must not hold up the others."""
         try:
             await work
         except ApiError as error:
             # 404 and 409: it went or changed since it was listed, and that change has woken the next pass.
             if error.status not in (404, 409):
-                log.warning("reconcile_failed", kind=resource.get("kind"), object=key(resource), error=str(error))
+                log.warning("reconcile_failed", kind=resource["kind"], object=key(resource), error=str(error))
+            return False
+        except Exception:
+            # The API server of a laptop holds no schemas of built-in kinds: a manifest may be anything.
+            log.exception("reconcile_failed", kind=resource["kind"], object=key(resource))
             return False
         return True
 
@@ -125,9 +126,7 @@ class ControllerManager:
         if status != {field: replica_set.get("status", {}).get(field) for field in status}:
             await self._client.patch_status(REPLICA_SETS, namespace, name, status, field_manager=FIELD_MANAGER)
 
-    async def _reconcile_deployment(
-        self, deployment: dict[str, Any], replica_sets: list[dict[str, Any]], states: tuple[ReplicaSetState, ...]
-    ) -> None:
+    async def _reconcile_deployment(self, deployment: dict[str, Any], states: tuple[ReplicaSetState, ...]) -> None:
         namespace, name = key(deployment)
         rollout = rollout_of(deployment)
         if "deletionTimestamp" not in deployment["metadata"]:

@@ -109,7 +109,7 @@ class Kubelet:
         uid = pod["metadata"]["uid"]
         if runner := self._runners.get(uid):
             runner.update(pod)
-        elif pod["spec"].get("nodeName", NODE) == NODE and pod.get("status", {}).get("phase") not in ENDED:
+        elif pod.get("spec", {}).get("nodeName", NODE) == NODE and pod.get("status", {}).get("phase") not in ENDED:
             self._runners[uid] = PodRunner(self._host, pod, self._ports)
             self._tasks[uid] = asyncio.create_task(self._run(uid, self._runners[uid]))
 
