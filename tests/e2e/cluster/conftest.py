@@ -252,9 +252,11 @@ def redis_port(kubectl: Kubectl, release: Release) -> Iterator[int]:
         told = re.search(r"127\.0\.0\.1:(\d+)", process.stdout.readline())
         assert told, "kubectl port-forward named no port"
         # It tells of every connection: unread, it would block.
-        threading.Thread(target=process.stdout.read, daemon=True).start()
+        reader = threading.Thread(target=process.stdout.read, daemon=True)
+        reader.start()
         yield int(told[1])
         process.terminate()
+        reader.join()
 
 
 @pytest.fixture(scope="session")
@@ -334,12 +336,14 @@ class DeploymentWatch:
     def __enter__(self) -> DeploymentWatch:
         command = ("kubectl", "get", "deployment", self.name, f"--namespace={WORK}", "--watch", "--output=json")
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        threading.Thread(target=self._follow, daemon=True).start()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._thread.join()
+        self._process.__exit__(*error)
 
     def _follow(self) -> None:
         decoder, text = json.JSONDecoder(), ""
