@@ -36,6 +36,8 @@ START_TIMEOUT_S = 60.0
 TOKEN = "contract-suite"  # noqa: S105 - of a server that lives as long as the tests
 
 NAMESPACES = Resource("v1", "namespaces", "Namespace", namespaced=False)
+WIDGETS = Resource("contract.arqube.dev/v1", "widgets", "Widget")
+"""A custom kind of the suite's own, ``widgets.yaml``: it has what ours have, and what ours might come to have."""
 
 ran_on: list[str] = []
 
@@ -90,12 +92,9 @@ def kubectl_of_this_environment() -> Iterator[None]:
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, kubectl_of_this_environment: None
 ) -> Iterator[Server]:
-    """One server for the whole run, with all of ``crds/`` installed."""
+    """One server for the whole run, with all of ``crds/`` and the suite's own kind installed."""
     folder = tmp_path_factory.mktemp(f"{request.param}-api-server")
     with (fake_server if request.param == "fake" else real_server)(folder) as started:
-        for arguments in (("apply", "-f", str(CRDS)), ("wait", "--for=condition=Established", "crd", "--all")):
-            done = run_kubectl(started.kubeconfig, *arguments)
-            assert done.returncode == 0, done.stderr
         yield started
 
 
@@ -107,6 +106,11 @@ async def api(server: Server) -> AsyncIterator[Api]:
     await client.close()
 
 
+@pytest.fixture
+def widgets() -> Resource:
+    return WIDGETS
+
+
 @pytest_asyncio.fixture
 async def namespace(api: Api) -> str:
     """A namespace of the test's own."""
@@ -114,6 +118,14 @@ async def namespace(api: Api) -> str:
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     await api.client.create(NAMESPACES, None, body, field_manager="test")
     return name
+
+
+def install_definitions(kubeconfig: Path) -> None:
+    """Install all of ``crds/`` and the suite's own kind."""
+    definitions = ("-f", str(CRDS), "-f", str(Path(__file__).with_name("widgets.yaml")))
+    for arguments in (("apply", *definitions), ("wait", "--for=condition=Established", "crd", "--all")):
+        done = run_kubectl(kubeconfig, *arguments)
+        assert done.returncode == 0, done.stderr
 
 
 @contextmanager
@@ -127,6 +139,7 @@ def fake_server(folder: Path) -> Iterator[Server]:
         asyncio.run_coroutine_threadsafe(fake.start(), loop).result(START_TIMEOUT_S)
         kubeconfig = folder / "kubeconfig"
         kubeconfig.write_text(json.dumps(fake.kubeconfig()))
+        install_definitions(kubeconfig)
         ran_on.append("fake")
         yield Server("fake", kubeconfig)
     finally:
@@ -179,6 +192,8 @@ def real_server(folder: Path) -> Iterator[Server]:
         kubeconfig.write_text(json.dumps(kubeconfig_for(url, certificate)))
         version = json.loads(get(f"{url}/version", certificate))["gitVersion"]
         ran_on.append(f"real kube-apiserver {version}")
+        # Before the garbage collector starts: it looks for new kinds twice a minute only.
+        install_definitions(kubeconfig)
         if (ASSETS / "kube-controller-manager").exists():
             controllers = "--controllers=garbage-collector-controller,namespace-controller"
             options = (f"--kubeconfig={kubeconfig}", controllers, "--leader-elect=false", "--secure-port=0")
