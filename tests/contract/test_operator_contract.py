@@ -6,9 +6,11 @@ import asyncio
 import base64
 import os
 import signal
+import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -28,8 +30,6 @@ SECRET_TEXT = "n0t-to-be-seen"  # noqa: S105 - looked for where it must not be
 
 _numbers = count(1)
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
 
 class OperatorProcess:
     """``arqube-operator`` as a pod would run it."""
@@ -39,9 +39,9 @@ class OperatorProcess:
         self.log = folder / f"operator-{self.port}.log"
         self._kubeconfig = kubeconfig
         self._lease = lease
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
-    async def start(self) -> OperatorProcess:
+    def start(self) -> OperatorProcess:
         environment = {
             **os.environ,
             "KUBECONFIG": str(self._kubeconfig),
@@ -50,16 +50,16 @@ class OperatorProcess:
             "ARQUBE_LEASE_NAME": self._lease,
         }
         with self.log.open("wb") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "arqube_operator", env=environment, stdout=output, stderr=output
-            )
+            command = [sys.executable, "-m", "arqube_operator"]
+            self._process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
         return self
 
-    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        assert self._process is not None
-        with suppress(ProcessLookupError):
-            self._process.send_signal(number)
-        return await asyncio.wait_for(self._process.wait(), 20)
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Signal the process, if it runs, and wait for its end; its exit code."""
+        if self._process is None:
+            return 0
+        self._process.send_signal(number)
+        return self._process.wait(20)
 
     async def metrics(self) -> str:
         try:
@@ -76,11 +76,11 @@ class OperatorProcess:
             return text
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def operator(api: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OperatorProcess]:
-    process = await OperatorProcess(api.kubeconfig, tmp_path_factory.mktemp("operator"), "arqube-operator").start()
+@pytest.fixture(scope="module")
+def operator(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
+    process = OperatorProcess(server.kubeconfig, tmp_path_factory.mktemp("operator"), "arqube-operator").start()
     yield process
-    await process.stop()
+    process.stop()
 
 
 class Queue:
@@ -135,7 +135,7 @@ class Queue:
         return {each["reason"] for each in await self.events()}
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture
 async def queue(
     api: Any, operator: OperatorProcess, redis_server: RedisServer, eventually: Eventually
 ) -> AsyncIterator[Queue]:
@@ -357,26 +357,25 @@ async def test_a_stopped_leader_is_replaced_within_two_seconds_and_a_killed_one_
     lease = f"hand-over-{next(_numbers)}-{os.getpid()}"
     first, second, third = (OperatorProcess(api.kubeconfig, tmp_path, lease) for _ in range(3))
     try:
-        await first.start()
+        first.start()
         await eventually(first.leads, within_s=20)
-        await second.start()
+        second.start()
         await eventually(second.metrics, within_s=20)
         assert not await second.leads()
 
-        stopped = asyncio.get_running_loop().time()
-        stopping = asyncio.create_task(first.stop())
-        await eventually(second.leads, within_s=10)
-        assert asyncio.get_running_loop().time() - stopped < 2
+        stopped = time.monotonic()
+        stopping = asyncio.create_task(asyncio.to_thread(first.stop))
+        await eventually(second.leads)
+        assert time.monotonic() - stopped < 2
         assert await stopping == 0
 
-        await third.start()
+        third.start()
         await eventually(third.metrics, within_s=20)
         assert not await third.leads()
-        killed = asyncio.get_running_loop().time()
-        await second.stop(signal.SIGKILL)
+        killed = time.monotonic()
+        await asyncio.to_thread(second.stop, signal.SIGKILL)
         await eventually(third.leads, within_s=20)
-        assert asyncio.get_running_loop().time() - killed < 15
+        assert time.monotonic() - killed < 15
     finally:
         for each in (first, second, third):
-            if each._process is not None and each._process.returncode is None:
-                await each.stop(signal.SIGKILL)
+            each.stop(signal.SIGKILL)

@@ -98,6 +98,18 @@ class Tls(ApiModel):
     """Whether the server's certificate and host name are checked. Turn it off for tests only."""
 
 
+_SAME_HOST: Final = (
+    "has(self.host) && has(oldSelf.host) && self.host == oldSelf.host"
+    " && (has(self.port) ? self.port : 6379) == (has(oldSelf.port) ? oldSelf.port : 6379)"
+)
+_SAME_SENTINEL: Final = "has(self.sentinel) && has(oldSelf.sentinel) && self.sentinel.master == oldSelf.sentinel.master"
+
+
+def _database_of(which: str) -> str:
+    """CEL for the database of a ``redis``, whose default the CRD leaves out."""
+    return f"(has({which}.database) ? {which}.database : 0)"
+
+
 class RedisSpec(ApiModel):
     """Which Redis holds the queue: exactly one of host, url, urlFrom and sentinel."""
 
@@ -119,6 +131,15 @@ class RedisSpec(ApiModel):
             holds=lambda redis: (
                 "database" not in redis.model_fields_set or (redis.url is None and redis.url_from is None)
             ),
+            path="database",
+        ),
+        Rule(
+            f"!(({_SAME_HOST}) || ({_SAME_SENTINEL})) || {_database_of('self')} == {_database_of('oldSelf')}",
+            message=(
+                "cannot be changed on the same server, as the jobs in the old database would be stranded;"
+                " make another TaskQueue for the new one"
+            ),
+            holds=lambda _: True,
             path="database",
         ),
         # Not on the field itself: there the API server's message would repeat the URL, and with it the password.
