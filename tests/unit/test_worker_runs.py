@@ -55,16 +55,17 @@ def test_waits_and_durations_never_go_below_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("busy", "stalled_s", "alive"),
+    ("busy", "stalled_s", "started", "alive"),
     [
-        pytest.param(0, 59, True, id="an idle loop may be late"),
-        pytest.param(0, 61, False, id="an idle loop that stands still is stuck"),
-        pytest.param(1, 300, True, id="a job may block the loop while its lease stands"),
-        pytest.param(1, 311, False, id="a job that blocks beyond its lease has lost it anyway"),
+        pytest.param(0, 59, True, True, id="an idle loop may be late"),
+        pytest.param(0, 61, True, False, id="an idle loop that stands still is stuck"),
+        pytest.param(1, 300, True, True, id="a job may block the loop while its lease stands"),
+        pytest.param(1, 311, True, False, id="a job that blocks beyond its lease has lost it anyway"),
+        pytest.param(0, 900, False, True, id="a start-up may block as long as it likes"),
     ],
 )
-def test_when_a_worker_counts_as_alive(busy: int, stalled_s: float, alive: bool) -> None:
-    health = Health(lease_s=310, loop_turned_at=1000.0, busy=busy)
+def test_when_a_worker_counts_as_alive(busy: int, stalled_s: float, started: bool, alive: bool) -> None:
+    health = Health(lease_s=310, loop_turned_at=1000.0, busy=busy, started=started)
     assert (health.not_alive(1000.0 + stalled_s) is None) is alive
 
 

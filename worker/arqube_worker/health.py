@@ -44,7 +44,10 @@ class Health:
 
         Jobs that block the loop (a sync call in an async function) are common, and harmless as long as their lease
         stands: a restart would interrupt them and all their neighbours. So a busy worker gets as long as a job may run.
+        A start-up may block as well, while it loads a model, and a restart would only begin it anew.
         """
+        if not self.started:
+            return None
         limit = max(LOOP_STALL_S, self.lease_s) if self.busy else LOOP_STALL_S
         stalled = now - self.loop_turned_at
         return f"the event loop has not turned for {stalled:.0f} s" if stalled > limit else None

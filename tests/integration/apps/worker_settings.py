@@ -73,6 +73,10 @@ Brisk = make_settings(poll_delay=0.05)
 Burst = make_settings(burst=True)
 
 
+async def fail_hook(ctx: dict[str, Any]) -> None:
+    raise ConnectionRefusedError("no database")  # an OSError, as Redis's absence is
+
+
 async def start_slowly(ctx: dict[str, Any]) -> None:
     await ctx["redis"].set("starting", 1)
     await asyncio.sleep(600)
@@ -84,6 +88,14 @@ class SlowStart(Base):
 
 class Empty:
     redis_settings = REDIS
+
+
+class BrokenStartup(Base):
+    on_startup = fail_hook
+
+
+class BrokenShutdown(Base):
+    on_shutdown = fail_hook
 
 
 class CronOnly:
@@ -113,10 +125,6 @@ async def note_after_job(ctx: dict[str, Any]) -> None:
 
 
 Hooked = make_settings(on_job_start=note_job_start, on_job_end=note_job_end, after_job_end=note_after_job)
-
-
-async def fail_hook(ctx: dict[str, Any]) -> None:
-    raise ConnectionRefusedError("no database")  # an OSError, as Redis's absence is
 
 
 class BrokenStartHook(Base):

@@ -91,18 +91,19 @@ def environ(redis_server: RedisServer) -> dict[str, str]:
 
 @pytest.fixture
 def start_worker(environ: dict[str, str], tmp_path: Path) -> Iterator[StartWorker]:
-    """Start ``arqube-worker worker_settings.<settings>``, or plain ``arq`` with ``plain=True``."""
+    """Start ``arqube-worker <module>.<settings>``, or plain ``arq`` with ``plain=True``."""
     workers: list[WorkerProcess] = []
 
     def start(
         settings: str = "WorkerSettings",
         *,
+        module: str = "worker_settings",
         plain: bool = False,
         prefix: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
     ) -> WorkerProcess:
         port = free_port()
-        command = [*prefix, str(BIN / ("arq" if plain else "arqube-worker")), f"worker_settings.{settings}"]
+        command = [*prefix, str(BIN / ("arq" if plain else "arqube-worker")), f"{module}.{settings}"]
         variables = {**environ, "ARQUBE_HTTP_PORT": str(port), **(environment or {})}
         workers.append(WorkerProcess(command, variables, tmp_path / f"worker-{len(workers)}.log", port))
         return workers[-1]

@@ -148,6 +148,14 @@ async def test_process_1_heeds_sigterm(start_worker: Any, arq_client: ArqRedis, 
     assert await job.result(timeout=0) == 1
 
 
+async def test_a_signal_while_the_app_is_imported_ends_the_worker(start_worker: Any, eventually: Any) -> None:
+    worker = start_worker(module="slow_import")
+    await eventually(lambda: worker.get("/readyz") == (503, "starting\n"))
+    assert worker.get("/healthz")[0] == 200
+    worker.signal()
+    assert await worker.exit_code(within_s=5) == 0
+
+
 async def test_a_signal_during_start_up_ends_the_worker(
     start_worker: Any, arq_client: ArqRedis, eventually: Any
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from arq.connections import ArqRedis
 from redis.asyncio import Redis
 
+from arqube_local.redis_server import RedisServer
 from arqube_queue import heartbeat, keys
 
 SECRET = "a secret argument"  # noqa: S105
@@ -141,6 +142,46 @@ async def test_a_port_in_use_is_told(start_worker: Any, ready: Any, environ: dic
     done = run_cli(["worker_settings.WorkerSettings", "--port", str(worker.port)], environ)
     assert done.returncode == 2
     assert f"port {worker.port} cannot be used" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "event", "hooks"),
+    [
+        pytest.param("BrokenStartup", "on_startup failed", [b"shutdown"], id="on_startup: nothing runs"),
+        pytest.param("BrokenShutdown", "on_shutdown failed", [b"startup"], id="on_shutdown: after all is done"),
+    ],
+)
+async def test_a_life_hook_that_fails_is_logged_and_exits_1(
+    start_worker: Any, arq_client: ArqRedis, eventually: Any, settings: str, event: str, hooks: list[bytes]
+) -> None:
+    worker = start_worker(settings)
+    await eventually(lambda: worker.get("/readyz")[0] == 200 or worker.process.poll() is not None)
+    worker.signal()
+    assert await worker.exit_code() == 1
+    assert [line["level"] for line in worker.logged(event)] == ["error"]
+    assert await arq_client.lrange("hooks", 0, -1) == hooks
+
+
+async def test_a_password_from_the_environment_is_used_and_never_shown(
+    start_worker: Any, ready: Any, eventually: Any
+) -> None:
+    with RedisServer() as server:
+        admin = server.address.connect()
+        await admin.config_set("requirepass", "hush-hush")
+        await admin.aclose()
+        environment = {
+            "ARQUBE_REDIS_URL": f"redis://127.0.0.1:{server.address.port}/0",
+            "ARQUBE_REDIS_PASSWORD": "hush-hush",
+        }
+        worker = start_worker(environment=environment)
+        await ready(worker)
+        worker.signal()
+        assert await worker.exit_code() == 0
+        assert "hush-hush" not in worker.text
+
+        worker = start_worker(environment={**environment, "ARQUBE_REDIS_PASSWORD": "wrong-one"})
+        await eventually(lambda: any("AuthenticationError" in line["error"] for line in worker.logged("Redis failed")))
+        assert "wrong-one" not in worker.text
 
 
 def test_check_reports_without_redis_and_without_passwords(environ: dict[str, str]) -> None:

@@ -1,0 +1,5 @@
+"""A settings module that takes its time."""
+
+import time
+
+time.sleep(600)
