@@ -29,8 +29,9 @@ class Manager:
 
     def describe(self) -> str:
         """As a conflict names it."""
-        through = f" with subresource {self.subresource!r}" if self.subresource else ""
-        return f'conflict with "{self.name}"{through} using {self.api_version}'
+        through = f' with subresource "{self.subresource}"' if self.subresource else ""
+        version = f" using {self.api_version}" if self.operation == "Update" else ""
+        return f'conflict with "{self.name}"{through}{version}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ def tracked(live: Body | None, new: Body, kind: Kind, manager: Manager, now: str
     touched = {path for path, value in after.items() if path not in before or before[path] != value}
     gone = before.keys() - after.keys()
     shares = _shares(live)
+    if manager.subresource == "scale" and not any(touched & share.paths for share in shares.values()):
+        return _with(new, shares)  # Kubernetes keeps no record of a Scale that nobody owned before.
     for other, share in shares.items():
         changed = gone | (touched if other != manager else set())
         shares[other] = replace(share, paths=share.paths - changed)
