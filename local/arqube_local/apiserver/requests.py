@@ -74,11 +74,13 @@ async def body(request: web.Request, accepted: tuple[str, ...] = _BODIES) -> Any
     Raises:
         StatusError: 400 where it cannot be parsed, 415 where it is of a kind not ``accepted``.
     """
-    if request.content_type not in accepted:
-        raise unsupported_media(request.content_type, accepted)
+    # A body that does not say what it is is JSON, and kubectl sends such.
+    kind = request.content_type if "Content-Type" in request.headers else "application/json"
+    if kind not in accepted:
+        raise unsupported_media(kind, accepted)
     text = await request.text()
     try:
-        return yaml.safe_load(text) if "yaml" in request.content_type and text[:1] != "{" else json.loads(text)
+        return yaml.safe_load(text) if "yaml" in kind and text[:1] != "{" else json.loads(text)
     except (ValueError, yaml.YAMLError) as error:
         raise bad_request(f"the body of the request cannot be parsed: {error}") from error
 
