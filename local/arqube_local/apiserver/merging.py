@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonpatch
 
-from arqube_local.apiserver.errors import bad_request
+from arqube_local.apiserver.errors import StatusError
 from arqube_local.apiserver.shape import Shape, item_key
 
 
@@ -19,12 +19,12 @@ def json_patched(body: Mapping[str, Any], operations: Sequence[Mapping[str, Any]
     """``body`` after a JSON patch (RFC 6902).
 
     Raises:
-        StatusError: 400, the patch cannot be applied.
+        StatusError: 422, the patch cannot be applied.
     """
     try:
         return jsonpatch.apply_patch(body, list(operations))
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, KeyError) as error:
-        raise bad_request(f"the JSON patch cannot be applied: {error}") from error
+        raise StatusError(422, "Invalid", f"the JSON patch cannot be applied: {error}") from error
 
 
 def merge_patched(value: Any, patch: Any) -> Any:

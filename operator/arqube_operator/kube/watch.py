@@ -18,7 +18,7 @@ async def events_of(stream: aiohttp.StreamReader) -> AsyncIterator[tuple[str, di
         ApiError: The server reports that the watch failed, such as 410 for a resourceVersion that is too old.
         ValueError: A line is no event.
     """
-    async for line in _lines(stream):
+    async for line in stream:
         event = json.loads(line)
         if not isinstance(event, dict) or not isinstance(event.get("object"), dict):
             raise ValueError("a line of the watch is no event")
@@ -27,13 +27,3 @@ async def events_of(stream: aiohttp.StreamReader) -> AsyncIterator[tuple[str, di
             raise error_of_status(subject)
         if kind != "BOOKMARK":
             yield kind, subject
-
-
-async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    # The reader's own readline() gives up on a line longer than its buffer; an object may be longer.
-    rest = b""
-    async for chunk in stream.iter_any():
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line.strip():
-                yield line
