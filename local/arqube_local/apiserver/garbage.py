@@ -20,8 +20,9 @@ _WRITER: Final = Writer("garbage-collector", validation="Ignore")
 async def collect_garbage(registry: Registry) -> None:
     """Collect after every change, until cancelled."""
     while True:
+        changed = registry.store.changed()  # asked for first: what this round deletes is a change too
         collect(registry)
-        await registry.store.changed()
+        await changed
         await asyncio.sleep(SETTLE_S)
 
 

@@ -64,7 +64,9 @@ async def events(store: Store, request: WatchRequest, render: Render, faults: Fa
         if store.revision > seen:
             continue
         try:
-            await asyncio.wait_for(store.changed(), min(left_s, BOOKMARK_S))
+            # Not wait_for: before Python 3.12 it swallows a cancellation that meets the change.
+            async with asyncio.timeout(min(left_s, BOOKMARK_S)):
+                await store.changed()
         except TimeoutError:
             if request.bookmarks:
                 yield _bookmark(request.kind, seen, {})
