@@ -126,6 +126,11 @@ async def waits_for(cluster: LaptopCluster, reason: str) -> dict[str, Any]:
     return waiting if waiting.get("reason") == reason else {}
 
 
+async def told(cluster: LaptopCluster, wanted: set[str]) -> bool:
+    """Whether Events with all these reasons were posted; they come a moment after what they tell."""
+    return wanted <= await reasons(cluster)
+
+
 async def reasons(cluster: LaptopCluster) -> set[str]:
     return {event["reason"] for event in (await cluster.client.list(EVENTS, NAMESPACE))[0]}
 
@@ -230,7 +235,7 @@ async def test_a_container_that_ends_starts_again_at_once_and_then_backs_off(
     assert (status["restartCount"], status["lastState"]["terminated"]["exitCode"]) == (1, 3)
     log = log_of(cluster, (await pods(cluster))[0])
     assert log.read_text() == log.with_suffix(".previous.log").read_text() == "run\n"
-    assert {"Started", "BackOff"} <= await reasons(cluster)
+    await eventually(lambda: told(cluster, {"Started", "BackOff"}))
 
 
 async def test_a_failed_liveness_probe_restarts_the_container(cluster: LaptopCluster, eventually: Eventually) -> None:
@@ -251,7 +256,7 @@ async def test_a_failed_liveness_probe_restarts_the_container(cluster: LaptopClu
     await eventually(restarted, within_s=SLOW_S)
     assert not alive(pid)
     assert await pid_of(pod) != pid
-    assert {"Unhealthy", "Killing"} <= await reasons(cluster)
+    await eventually(lambda: told(cluster, {"Unhealthy", "Killing"}))
 
 
 async def test_a_pod_may_finish_within_its_grace_period(cluster: LaptopCluster, eventually: Eventually) -> None:
