@@ -1,112 +1,28 @@
-"""The command ``arqube-worker``: run a WorkerSettings, or check what it would run."""
+"""Starts the command ``arqube-worker``, and can be stopped from the first moment on."""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import os
 import signal
-import socket
 import sys
-import threading
-import time
-from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from types import FrameType
-from typing import Final
-
-from prometheus_client import REGISTRY
-
-from arqube_queue import environment as env
-from arqube_worker import check, logs, settings
-from arqube_worker.drain import SIGNALS
-from arqube_worker.endpoints import Endpoints
-from arqube_worker.metrics import Metrics
-from arqube_worker.runtime import Worker
-
-EXIT_GRACE_S: Final = 5.0
-"""How long threads and tasks that jobs left behind may hold up the exit."""
-USAGE_ERROR: Final = 2
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and exit: 0 after a stop, 1 when a hook failed, 2 when there is something to fix first."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path holds strings
-    try:
-        code = check.command(given[1:], os.environ) if given[:1] == ["check"] else _run(_parse(given), os.environ)
-    except settings.SettingsError as error:
-        print(f"arqube-worker: {error}", file=sys.stderr)  # noqa: T201
-        code = USAGE_ERROR
-    sys.exit(code)
+def main() -> None:
+    """Run the command of ``sys.argv`` and exit.
 
-
-def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="arqube-worker",
-        description="Run the jobs of an arq queue. 'arqube-worker check SETTINGS' tells what would run.",
-    )
-    parser.add_argument("settings", metavar="SETTINGS", help="module.WorkerSettings or module:WorkerSettings")
-    parser.add_argument("--port", type=int, help=f"port of /metrics, /healthz and /readyz; 0 for any ({env.HTTP_PORT})")
-    parser.add_argument("--version", action="version", version=version("arqube"))
-    return parser.parse_args(arguments)
-
-
-def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    for (
-        signum
-    ) in SIGNALS:  # Nothing is taken yet, so a stop during imports is simply the end; process 1 has no default.
+    Importing libraries and the app takes seconds. Nothing is taken yet, so a stop is simply the end then; process 1
+    would not even heed it, as the kernel gives it no default handlers.
+    """
+    for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, _leave)
-    try:
-        logs.configure(environ)
-    except ValueError as error:
-        raise settings.SettingsError(str(error)) from None
-    port = options.port if options.port is not None else _port(environ)
-    try:
-        endpoints = Endpoints(port, REGISTRY)
-    except OSError as error:
-        raise settings.SettingsError(
-            f"port {port} cannot be used ({error.strerror}): set {env.HTTP_PORT} or --port to another, or 0 for any"
-        ) from None
-    loaded = settings.load(options.settings)
-    logs.adopt_app()
-    configuration = settings.configure(loaded, environ)
-    with asyncio.Runner() as runner:
-        asyncio.set_event_loop(runner.get_loop())  # arq's Worker takes the current loop
-        name = environ.get(env.WORKER_NAME) or f"{socket.gethostname()}-{os.getpid()}"
-        worker = Worker(configuration, name=name, metrics=Metrics(REGISTRY))
-        endpoints.health = worker.health
-        for problem in check.warnings(loaded):
-            logs.get_logger(__name__).warning(problem)
-        logs.get_logger(__name__).info("serving HTTP", port=endpoints.port)
-        code = runner.run(worker.serve())
-        if worker.stragglers:  # They are given back: another worker may have them, so they must not run on here.
-            _exit_now(code)
-        threading.Thread(target=_exit_late, args=(code,), daemon=True).start()
-    endpoints.close()
-    return code
+    from arqube_worker import cli
 
-
-def _port(environ: Mapping[str, str]) -> int:
-    text = environ.get(env.HTTP_PORT) or str(env.DEFAULT_HTTP_PORT)
-    if not text.isdecimal() or int(text) > 65535:
-        raise settings.SettingsError(f"{env.HTTP_PORT} must be a port, 0 to 65535, not {text!r}")
-    return int(text)
+    sys.exit(cli.run(sys.argv[1:], os.environ))
 
 
 def _leave(_signum: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
-
-
-def _exit_late(code: int) -> None:
-    time.sleep(EXIT_GRACE_S)
-    _exit_now(code)
-
-
-def _exit_now(code: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from arqube_worker.runtime import Worker
 from arqube_worker.settings import LoadedSettings, SettingsError
 
 
-def command(arguments: list[str], environ: Mapping[str, str]) -> int:
+def command(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Print the report; 0 when the settings would run, 1 when they would not."""
     parser = argparse.ArgumentParser(prog="arqube-worker check", description="Tell what a WorkerSettings would run.")
     parser.add_argument("settings", metavar="SETTINGS", help="module.WorkerSettings or module:WorkerSettings")
