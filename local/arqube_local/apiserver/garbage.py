@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+import structlog
+
 from arqube_local.apiserver.errors import StatusError
 from arqube_local.apiserver.kinds import NAMESPACES, Kind
 from arqube_local.apiserver.registry import FOREGROUND, Deletion, Registry, Writer
@@ -14,6 +16,7 @@ SETTLE_S: Final = 0.02
 """Changes come in bunches: one round serves all those of so many seconds."""
 
 Body = Mapping[str, Any]
+log = structlog.get_logger(__name__)
 _WRITER: Final = Writer("garbage-collector", validation="Ignore")
 
 
@@ -21,7 +24,11 @@ async def collect_garbage(registry: Registry) -> None:
     """Collect after every change, until cancelled."""
     while True:
         changed = registry.store.changed()  # asked for first: what this round deletes is a change too
-        collect(registry)
+        try:
+            collect(registry)
+        except Exception:
+            # One object that cannot be collected must not end collecting for good.
+            log.exception("garbage_collection_failed")
         await changed
         await asyncio.sleep(SETTLE_S)
 

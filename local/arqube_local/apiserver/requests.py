@@ -11,7 +11,7 @@ from typing import Any, Final
 import yaml
 from aiohttp import web
 
-from arqube_local.apiserver.errors import bad_request, no_such_path, unsupported_media
+from arqube_local.apiserver.errors import StatusError, bad_request, no_such_path, unsupported_media
 from arqube_local.apiserver.kinds import NAMESPACES, Kind, Kinds
 from arqube_local.apiserver.registry import Deletion, Writer
 from arqube_local.apiserver.selectors import matcher
@@ -89,13 +89,12 @@ def writer(request: web.Request, *, applies: bool = False) -> Writer:
     """Who writes: the ``fieldManager``, else what the user agent begins with.
 
     Raises:
-        StatusError: 400, an apply does not say by whom.
+        StatusError: 422, an apply does not say by whom.
     """
     manager = request.query.get("fieldManager", "")
     if not manager and applies:
-        raise bad_request(
-            "PatchOptions.meta.k8s.io is invalid: fieldManager: Required value: is required for apply patch"
-        )
+        told = "fieldManager: Required value: is required for apply patch"
+        raise StatusError(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {told}')
     agent = request.headers.get("User-Agent", "").partition("/")[0]
     validation = request.query.get("fieldValidation") or "Warn"
     return Writer(manager or agent or "unknown", validation, applies, dry_run=request.query.get("dryRun") == "All")
