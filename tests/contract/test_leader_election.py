@@ -38,9 +38,9 @@ class Line:
 class Replica:
     """One that stands for leader, and the times at which it began and ceased to act."""
 
-    def __init__(self, api: Any, namespace: str, name: str) -> None:
+    def __init__(self, api: Any, namespace: str, name: str, times: dict[str, Any]) -> None:
         self.line = Line(api.client)
-        self.elector = LeaderElector(self.line, namespace, "lease", name, **QUICK)  # type: ignore[arg-type]
+        self.elector = LeaderElector(self.line, namespace, "lease", name, **times)  # type: ignore[arg-type]
         self.acting = False
         self.began: list[float] = []
         self.ended: list[float] = []
@@ -64,15 +64,15 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-Start = Callable[[str], Replica]
+Start = Callable[..., Replica]
 
 
 @pytest.fixture
 async def start(api: Any, namespace: str) -> AsyncIterator[Start]:
     replicas: list[Replica] = []
 
-    def one(name: str) -> Replica:
-        replicas.append(Replica(api, namespace, name))
+    def one(name: str, times: dict[str, Any] = QUICK) -> Replica:
+        replicas.append(Replica(api, namespace, name, times))
         return replicas[-1]
 
     yield one
@@ -146,6 +146,18 @@ async def test_a_leader_that_is_cut_off_stops_acting_before_it_is_replaced(
         leader.line.cut = False
         await standby.stop()
         await eventually(lambda: leader.acting)
+
+
+async def test_with_the_usual_times_a_dead_leader_is_replaced_within_15_seconds(
+    eventually: Eventually, start: Start
+) -> None:
+    leader = start("a", {})
+    await eventually(lambda: leader.acting)
+    standby = start("b", {})
+    await eventually(lambda: standby.line.calls > 1)
+    leader.line.cut = True
+    await eventually(lambda: standby.acting, within_s=15)
+    assert leader.ended[0] < standby.began[0]
 
 
 async def test_a_leader_whose_lease_is_taken_stops(
