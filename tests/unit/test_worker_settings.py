@@ -273,33 +273,43 @@ def test_bad_values_are_told(values: dict[str, Any], environ: dict[str, str], me
 
 
 @pytest.mark.parametrize(
-    ("loaded", "expected"),
+    ("loaded", "environ", "expected"),
     [
         pytest.param(
             LoadedSettings("app:S", {"redis_settings": OWN}, unknown=("max_job",)),
+            {},
             ["arq knows no setting 'max_job' and drops it; did you mean 'max_jobs'?"],
             id="a misspelt name",
         ),
         pytest.param(
             LoadedSettings("app:S", {"redis_settings": OWN}, unknown=("zzz",)),
+            {},
             ["arq knows no setting 'zzz' and drops it"],
             id="a name like none of arq's",
         ),
         pytest.param(
             LoadedSettings("app:S", {"redis_settings": OWN}, inherited=("functions",)),
+            {},
             ["inherited settings count here, but plain arq would miss them: 'functions'"],
             id="an inherited name",
         ),
         pytest.param(
             LoadedSettings("app:S", {"functions": []}),
-            ["no redis_settings: without the environment's, localhost:6379 is used"],
-            id="no redis_settings",
+            {},
+            ["neither redis_settings nor the environment says where Redis is: localhost:6379/0 is used"],
+            id="Redis is nowhere named",
         ),
-        pytest.param(LoadedSettings("app:S", {"redis_settings": OWN}), [], id="nothing to say"),
+        pytest.param(
+            LoadedSettings("app:S", {"functions": []}),
+            {"ARQUBE_REDIS_HOST": "db"},
+            [],
+            id="the environment names Redis",
+        ),
+        pytest.param(LoadedSettings("app:S", {"redis_settings": OWN}), {}, [], id="nothing to say"),
     ],
 )
-def test_check_warns(loaded: LoadedSettings, expected: list[str]) -> None:
-    assert check.warnings(loaded) == expected
+def test_check_warns(loaded: LoadedSettings, environ: dict[str, str], expected: list[str]) -> None:
+    assert check.warnings(loaded, settings.configure(loaded, environ)) == expected
 
 
 def test_check_reports_functions_and_cron_jobs(module: Callable[[str], str]) -> None:

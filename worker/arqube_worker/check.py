@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from arqube_worker import connections, settings
 from arqube_worker.metrics import Metrics
 from arqube_worker.runtime import Worker
-from arqube_worker.settings import LoadedSettings, SettingsError
+from arqube_worker.settings import Configuration, LoadedSettings, SettingsError
 
 
 def command(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -67,11 +67,11 @@ def report(target: str, environ: Mapping[str, str]) -> dict[str, Any]:
             {"name": name, "next_run": job.next_run.isoformat() if job.next_run else None}
             for name, job in crons.items()
         ],
-        "warnings": warnings(loaded),
+        "warnings": warnings(loaded, configuration),
     }
 
 
-def warnings(loaded: LoadedSettings) -> list[str]:
+def warnings(loaded: LoadedSettings, configuration: Configuration) -> list[str]:
     """What the author of the settings may not expect."""
     found = []
     for name in loaded.unknown:
@@ -81,9 +81,10 @@ def warnings(loaded: LoadedSettings) -> list[str]:
     if loaded.inherited:
         names = ", ".join(map(repr, loaded.inherited))
         found.append(f"inherited settings count here, but plain arq would miss them: {names}")
-    if "redis_settings" not in loaded.values and "redis_pool" not in loaded.values:
-        default = RedisSettings()
-        found.append(f"no redis_settings: without the environment's, {default.host}:{default.port} is used")
+    if configuration.redis == RedisSettings() and "redis_pool" not in loaded.values:
+        found.append(
+            f"neither redis_settings nor the environment says where Redis is: {connections.label(configuration.redis)} is used"
+        )
     return found
 
 

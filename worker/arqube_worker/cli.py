@@ -61,9 +61,9 @@ def _work(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     port = options.port if options.port is not None else _port(environ)
     try:
         endpoints = Endpoints(port, REGISTRY)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise settings.SettingsError(
-            f"port {port} cannot be used ({error.strerror}): set {env.HTTP_PORT} or --port to another, or 0 for any"
+            f"port {port} cannot be used ({error}): set {env.HTTP_PORT} or --port to another, or 0 for any"
         ) from None
     loaded = settings.load(options.settings)
     logs.adopt_app()
@@ -73,7 +73,7 @@ def _work(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         name = environ.get(env.WORKER_NAME) or f"{socket.gethostname()}-{os.getpid()}"
         worker = Worker(configuration, name=name, metrics=Metrics(REGISTRY))
         endpoints.health = worker.health
-        for problem in check.warnings(loaded):
+        for problem in check.warnings(loaded, configuration):
             logs.get_logger(__name__).warning(problem)
         logs.get_logger(__name__).info("serving HTTP", port=endpoints.port)
         code = runner.run(worker.serve())
