@@ -26,6 +26,7 @@ import pytest
 import pytest_asyncio
 
 from arqube_local.apiserver import FakeApiServer
+from arqube_local.apiserver.faults import Faults
 from arqube_local.redis_server import free_port
 from arqube_operator.kube.client import KubeClient, Resource
 
@@ -52,6 +53,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 class Server:
     kind: str
     kubeconfig: Path
+    faults: Faults | None = None
+    """What the fake is to do wrong; a real server fails only when it must."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def fake_server(folder: Path) -> Iterator[Server]:
         kubeconfig.write_text(json.dumps(fake.kubeconfig()))
         install_definitions(kubeconfig)
         ran_on.append("fake")
-        yield Server("fake", kubeconfig)
+        yield Server("fake", kubeconfig, fake.faults)
     finally:
         asyncio.run_coroutine_threadsafe(fake.stop(), loop).result(START_TIMEOUT_S)
         loop.call_soon_threadsafe(loop.stop)

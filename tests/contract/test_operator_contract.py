@@ -306,12 +306,11 @@ async def test_a_redis_that_is_away_holds_its_workers_and_no_other_queue(
 
 
 async def test_a_deployment_that_kubernetes_refuses_is_a_condition(
-    queue: Queue, api: Any, eventually: Eventually
+    queue: Queue, server: Any, eventually: Eventually
 ) -> None:
     queue.worker["podTemplate"] = {"spec": {"containers": [{"name": "Not A Name", "image": "x"}]}}
-    if api.kind == "fake":
-        pattern = f"/deployments/{queue.name}-worker"
-        api.faults.fail_next("PATCH", pattern, status=422, times=3)
+    if server.faults is not None:  # The fake does not know what a pod may hold.
+        server.faults.fail_next("PATCH", f"/deployments/{queue.name}-worker", status=422, times=3)
     await queue.apply()
     await eventually(holds(lambda: queue.condition("Ready"), ("False", "ApiRefused")))
 
@@ -320,19 +319,30 @@ async def test_a_deployment_that_kubernetes_refuses_is_a_condition(
     await eventually(holds(lambda: queue.condition("Ready"), ("True", "Ready")))
 
 
-@pytest.mark.parametrize("status", [409, 429, 500, 503])
-async def test_an_api_server_in_trouble_is_tried_again(
-    queue: Queue, api: Any, eventually: Eventually, status: int
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        pytest.param(409, "ApiRefused", id="a conflict"),
+        pytest.param(429, "ApiFailed", id="too many requests"),
+        pytest.param(500, "ApiFailed", id="an error of the server's"),
+        pytest.param(503, "ApiFailed", id="a server that is not available"),
+    ],
+)
+async def test_an_api_server_in_trouble_is_tried_again_and_said_to_be(
+    queue: Queue, server: Any, eventually: Eventually, status: int, reason: str
 ) -> None:
-    if api.kind != "fake":
+    if server.faults is None:
         pytest.skip("a real API server fails only when it must")
     await queue.apply()
     await eventually(holds(queue.replicas, 0))
 
-    api.faults.fail_next("PATCH", f"/deployments/{queue.name}-worker/scale", status=status, times=2)
+    server.faults.fail_next("PATCH", f"/deployments/{queue.name}-worker/scale", status=status, times=2)
     await queue.enqueue(5)
 
     await eventually(holds(queue.replicas, 1), within_s=15)
+    await eventually(lambda: _told(queue, reason))
+    await eventually(holds(lambda: queue.condition("ScalingActive"), ("True", "Steady")))
+    assert await queue.condition("WorkersAvailable") != ("False", reason)
 
 
 async def test_a_deleted_queue_leaves_nothing(
