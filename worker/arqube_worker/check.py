@@ -82,9 +82,8 @@ def warnings(loaded: LoadedSettings, configuration: Configuration) -> list[str]:
         names = ", ".join(map(repr, loaded.inherited))
         found.append(f"inherited settings count here, but plain arq would miss them: {names}")
     if configuration.redis == RedisSettings() and "redis_pool" not in loaded.values:
-        found.append(
-            f"neither redis_settings nor the environment says where Redis is: {connections.label(configuration.redis)} is used"
-        )
+        where = connections.label(configuration.redis)
+        found.append(f"neither redis_settings nor the environment says where Redis is: {where} is used")
     return found
 
 
