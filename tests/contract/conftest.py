@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import ssl
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,59 @@ async def namespace(api: Api) -> str:
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     await api.client.create(NAMESPACES, None, body, field_manager="test")
     return name
+
+
+class OperatorProcess:
+    """``arqube-operator`` as a pod would run it."""
+
+    def __init__(self, folder: Path, kubeconfig: Path, lease: str, namespaces: str = "") -> None:
+        self.port = free_port()
+        self.log = folder / f"operator-{self.port}.log"
+        self._kubeconfig = kubeconfig
+        self._lease = lease
+        self._namespaces = namespaces
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> OperatorProcess:
+        environment = {
+            **os.environ,
+            "KUBECONFIG": str(self._kubeconfig),
+            "ARQUBE_HTTP_PORT": str(self.port),
+            "ARQUBE_OPERATOR_IDENTITY": f"operator-{self.port}",
+            "ARQUBE_LEASE_NAME": self._lease,
+            "ARQUBE_WATCH_NAMESPACES": self._namespaces,
+        }
+        with self.log.open("wb") as output:
+            command = [sys.executable, "-m", "arqube_operator"]
+            self._process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        return self
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Signal the process, if it runs, and wait for its end; its exit code."""
+        if self._process is None:
+            return 0
+        self._process.send_signal(number)
+        return self._process.wait(20)
+
+    async def metrics(self) -> str:
+        try:
+            return await asyncio.to_thread(self._get, "/metrics")
+        except OSError:
+            return ""
+
+    async def leads(self) -> bool:
+        return "arqube_operator_leader 1.0" in await self.metrics()
+
+    def _get(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            text: str = answer.read().decode()
+            return text
+
+
+@pytest.fixture(scope="session")
+def operator_process(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., OperatorProcess]:
+    """Makes operators, yet to be started: of a kubeconfig, the name of their Lease, the namespaces they watch."""
+    return partial(OperatorProcess, tmp_path_factory.mktemp("operators"))
 
 
 def install_definitions(kubeconfig: Path) -> None:

@@ -6,21 +6,17 @@ import asyncio
 import base64
 import os
 import signal
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from arqube_local.redis_server import RedisServer, free_port
+from arqube_local.redis_server import RedisServer
 from arqube_operator.kube.client import DEPLOYMENTS, EVENTS, SECRETS, TASK_QUEUES, KubeClient
 
 Eventually = Callable[..., Awaitable[Any]]
@@ -31,54 +27,9 @@ SECRET_TEXT = "n0t-to-be-seen"  # noqa: S105 - looked for where it must not be
 _numbers = count(1)
 
 
-class OperatorProcess:
-    """``arqube-operator`` as a pod would run it."""
-
-    def __init__(self, kubeconfig: Path, folder: Path, lease: str) -> None:
-        self.port = free_port()
-        self.log = folder / f"operator-{self.port}.log"
-        self._kubeconfig = kubeconfig
-        self._lease = lease
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> OperatorProcess:
-        environment = {
-            **os.environ,
-            "KUBECONFIG": str(self._kubeconfig),
-            "ARQUBE_HTTP_PORT": str(self.port),
-            "ARQUBE_OPERATOR_IDENTITY": f"operator-{self.port}",
-            "ARQUBE_LEASE_NAME": self._lease,
-        }
-        with self.log.open("wb") as output:
-            command = [sys.executable, "-m", "arqube_operator"]
-            self._process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-        return self
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Signal the process, if it runs, and wait for its end; its exit code."""
-        if self._process is None:
-            return 0
-        self._process.send_signal(number)
-        return self._process.wait(20)
-
-    async def metrics(self) -> str:
-        try:
-            return await asyncio.to_thread(self._get, "/metrics")
-        except OSError:
-            return ""
-
-    async def leads(self) -> bool:
-        return "arqube_operator_leader 1.0" in await self.metrics()
-
-    def _get(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-            text: str = answer.read().decode()
-            return text
-
-
 @pytest.fixture(scope="module")
-def operator(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
-    process = OperatorProcess(server.kubeconfig, tmp_path_factory.mktemp("operator"), "arqube-operator").start()
+def operator(server: Any, operator_process: Any) -> Iterator[Any]:
+    process = operator_process(server.kubeconfig, "arqube-operator").start()
     yield process
     process.stop()
 
@@ -136,9 +87,7 @@ class Queue:
 
 
 @pytest_asyncio.fixture
-async def queue(
-    api: Any, operator: OperatorProcess, redis_server: RedisServer, eventually: Eventually
-) -> AsyncIterator[Queue]:
+async def queue(api: Any, operator: Any, redis_server: RedisServer, eventually: Eventually) -> AsyncIterator[Queue]:
     """A TaskQueue yet to be applied; the operator leads."""
     await eventually(operator.leads, within_s=20)
     redis = redis_server.address.connect()
@@ -251,7 +200,7 @@ async def test_a_fixed_number_overrules_the_queue(queue: Queue, api: Any, eventu
 
 
 async def test_a_missing_secret_is_a_condition_and_its_arrival_is_noticed(
-    queue: Queue, api: Any, operator: OperatorProcess, eventually: Eventually
+    queue: Queue, api: Any, operator: Any, eventually: Eventually
 ) -> None:
     with RedisServer(options=("--requirepass", SECRET_TEXT)) as server:
         secret = f"{queue.name}-redis"
@@ -345,9 +294,7 @@ async def test_an_api_server_in_trouble_is_tried_again_and_said_to_be(
     assert await queue.condition("WorkersAvailable") != ("False", reason)
 
 
-async def test_a_deleted_queue_leaves_nothing(
-    queue: Queue, api: Any, operator: OperatorProcess, eventually: Eventually
-) -> None:
+async def test_a_deleted_queue_leaves_nothing(queue: Queue, api: Any, operator: Any, eventually: Eventually) -> None:
     await queue.apply()
     await eventually(holds(queue.replicas, 0))
 
@@ -362,10 +309,10 @@ async def test_a_deleted_queue_leaves_nothing(
 
 
 async def test_a_stopped_leader_is_replaced_within_two_seconds_and_a_killed_one_within_fifteen(
-    api: Any, tmp_path: Path, eventually: Eventually
+    api: Any, operator_process: Any, eventually: Eventually
 ) -> None:
     lease = f"hand-over-{next(_numbers)}-{os.getpid()}"
-    first, second, third = (OperatorProcess(api.kubeconfig, tmp_path, lease) for _ in range(3))
+    first, second, third = (operator_process(api.kubeconfig, lease) for _ in range(3))
     try:
         first.start()
         await eventually(first.leads, within_s=20)

@@ -81,7 +81,8 @@ class QueueObserver:
         client = address.connect(timeout_s=READ_TIMEOUT_S)
         failures = 0
         try:
-            while True:
+            # Not only the cancellation ends it: redis-py may swallow one that meets a command (seen on Python 3.11).
+            while self._tasks.get(address) is asyncio.current_task():
                 started = loop.time()
                 problem = await self._read(client, address)
                 if problem is None:
