@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -218,16 +218,23 @@ def release(kubectl: Kubectl, images: dict[str, str], figures: dict[str, Any]) -
         release.deploy()
         yield release
     finally:
-        _keep_logs(kubectl)
         kubectl("delete", "taskqueues", "--all", f"--namespace={WORK}", check=False)
         release.uninstall()
         kubectl("delete", "namespace", WORK, SYSTEM, "--timeout=120s", timeout_s=180)
         kubectl("delete", "customresourcedefinition", CRD, "--ignore-not-found")
 
 
-def _keep_logs(kubectl: Kubectl) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and "release" in item.fixturenames and (kubectl := item.funcargs.get("kubectl")):
+        _keep_logs(kubectl, LOGS / item.name)
+    return report
+
+
+def _keep_logs(kubectl: Kubectl, folder: Path) -> None:
     """For whoever looks into a failure."""
-    LOGS.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     operators = ("logs", f"--namespace={SYSTEM}", "--selector=app.kubernetes.io/name=arqube-operator", "--prefix")
     workers = ("logs", f"--namespace={WORK}", "--selector=app.kubernetes.io/name=arqube-worker", "--prefix")
     commands = {
@@ -235,10 +242,10 @@ def _keep_logs(kubectl: Kubectl) -> None:
         "workers.log": (*workers, "--tail=-1", "--max-log-requests=50"),
         "taskqueues.yaml": ("get", "taskqueues", f"--namespace={WORK}", "--output=yaml"),
         "events.txt": ("get", "events", f"--namespace={WORK}", "--sort-by=.lastTimestamp"),
-        "pods.txt": ("describe", "pods", f"--namespace={WORK}"),
+        "pods.txt": ("describe", "pods", "--all-namespaces", "--selector=app.kubernetes.io/name"),
     }
     for name, command in commands.items():
-        (LOGS / name).write_text(kubectl(*command, check=False))
+        (folder / name).write_text(kubectl(*command, check=False))
 
 
 @pytest.fixture(scope="session")
