@@ -53,7 +53,7 @@ class QueueObserver:
             self.forget(key)
         self._addresses[key] = address
         self._queries.setdefault(address, {})[key] = query
-        if address not in self._tasks:
+        if (task := self._tasks.get(address)) is None or task.done():  # done: a defect of ours ended it
             self._tasks[address] = asyncio.create_task(self._observe(address), name=f"observe {address.label}")
         return self._readings.get(key, Reading())
 
