@@ -106,7 +106,7 @@ def draw(samples: Sequence[Sample], steps: Sequence[tuple[float, str]], path: Pa
     )
     workers.set_ylabel("workers")
     workers.set_xlabel("seconds")
-    workers.legend(loc="upper right")
+    workers.legend(loc="upper center")
     for number, (at_s, _) in enumerate(steps, 1):
         for axes in (jobs, workers):
             axes.axvline(at_s, color="black", linewidth=0.6, alpha=0.4)
