@@ -18,8 +18,9 @@ import yaml
 from arqube_local.apiserver import FakeApiServer
 from arqube_local.controllers.manager import ControllerManager
 from arqube_local.kubelet.kubelet import Kubelet
+from arqube_local.loopback import free_port
 from arqube_local.processes.guard import GuardedProcess, ProcessGuard
-from arqube_local.redis_server import RedisServer, free_port
+from arqube_local.redis_server import RedisServer
 from arqube_operator.api.crd import custom_resource_definition
 from arqube_operator.kube.client import TASK_QUEUES, ApiError, KubeClient, Resource
 

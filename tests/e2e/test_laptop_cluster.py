@@ -17,7 +17,7 @@ from arq.connections import RedisSettings
 
 from arqube_local.cluster import LaptopCluster
 from arqube_local.controllers.manager import REPLICA_SETS
-from arqube_local.redis_server import free_port
+from arqube_local.loopback import free_port
 from arqube_local.state import Running, running
 from arqube_operator.kube.client import DEPLOYMENTS, PODS, TASK_QUEUES
 

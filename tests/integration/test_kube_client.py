@@ -13,7 +13,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from arqube_local.apiserver import FakeApiServer
-from arqube_local.redis_server import free_port
+from arqube_local.loopback import free_port
 from arqube_operator.kube import client as client_module
 from arqube_operator.kube.client import PODS, SECRETS, ApiError, KubeClient, Resource
 

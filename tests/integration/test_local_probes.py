@@ -11,7 +11,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from arqube_local.kubelet.probes import Probe, ask
-from arqube_local.redis_server import free_port
+from arqube_local.loopback import free_port
 
 
 @pytest_asyncio.fixture

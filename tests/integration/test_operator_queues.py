@@ -10,7 +10,8 @@ from typing import Any
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from arqube_local.redis_server import RedisServer, free_port
+from arqube_local.loopback import free_port
+from arqube_local.redis_server import RedisServer
 from arqube_operator.observe.cluster import Key
 from arqube_operator.observe.queues import QueueObserver, Reading
 from arqube_queue.connection import RedisAddress

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from contextlib import suppress
@@ -17,6 +16,7 @@ import click
 import structlog
 
 from arqube_local.cluster import FIELD_MANAGER, ClusterError, LaptopCluster
+from arqube_local.loopback import is_free
 from arqube_local.manifests import ManifestError, apply_manifests, read_manifests
 from arqube_local.state import Running, StateHeldError, hold, publish, running
 from arqube_operator.kube.client import ApiError, Resource
@@ -102,7 +102,7 @@ async def _serve(
     redis_port: int | None,
     manifests: list[tuple[Resource, dict[str, Any]]],
 ) -> None:
-    redis_port = redis_port or (REDIS_PORT if _free(REDIS_PORT) else None)
+    redis_port = redis_port or (REDIS_PORT if is_free(REDIS_PORT) else None)
     cluster = LaptopCluster(state_dir=state_dir, app_dir=app_dir, api_port=api_port, redis_port=redis_port)
     async with cluster:
         publish(state_dir, Running(os.getpid(), cluster.kubeconfig, cluster.redis.url))
@@ -123,16 +123,6 @@ The cluster runs; Ctrl-C stops it.
          in a TaskQueue: redis: {{host: {address.host}, port: {address.port}}}
   Logs   {cluster.logs}
 """
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 @local.command()

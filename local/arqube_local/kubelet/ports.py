@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
-import socket
 from typing import Final
+
+from arqube_local.loopback import is_free
 
 FIRST: Final = 20000
 COUNT: Final = 10000
@@ -28,7 +29,7 @@ class HostPorts:
             OSError: All are taken.
         """
         for port in itertools.islice(self._candidates, COUNT):
-            if port not in self._held and _free(port):
+            if port not in self._held and is_free(port):
                 self._held.add(port)
                 return port
         raise OSError(f"no free port between {FIRST} and {FIRST + COUNT - 1}")
@@ -36,13 +37,3 @@ class HostPorts:
     def release(self, port: int) -> None:
         """Let others have ``port``."""
         self._held.discard(port)
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True

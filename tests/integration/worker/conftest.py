@@ -18,7 +18,8 @@ import pytest
 import pytest_asyncio
 from arq.connections import ArqRedis, RedisSettings, create_pool
 
-from arqube_local.redis_server import RedisServer, free_port
+from arqube_local.loopback import free_port
+from arqube_local.redis_server import RedisServer
 
 APPS = Path(__file__).parents[1] / "apps"
 BIN = Path(sys.executable).parent
