@@ -187,6 +187,19 @@ def test_a_users_pod_template_is_laid_over_ours() -> None:
             {"volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}]},  # noqa: S108
             id="mounts are told apart by their path",
         ),
+        pytest.param(
+            {"containers": [{"name": "worker"}]},
+            {"containers": ["worker"]},
+            {"containers": ["worker"]},
+            id="a list of other things is left for Kubernetes to refuse",
+        ),
+        pytest.param(
+            {"env": [{"name": "A", "value": "1"}]},
+            {"env": [{"value": "2"}]},
+            {"env": [{"value": "2"}]},
+            id="items without their key are left for Kubernetes to refuse",
+        ),
+        pytest.param({"env": []}, {"env": "A=1"}, {"env": "A=1"}, id="a text is no list"),
     ],
 )
 def test_overlay(base: dict[str, Any], over: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -40,17 +40,22 @@ def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
             merged.pop(name, None)
         elif isinstance(value, Mapping) and isinstance(present, Mapping):
             merged[name] = overlay(present, value)
-        elif name in _MERGE_KEYS and isinstance(value, Sequence) and isinstance(present, Sequence):
-            merged[name] = _merge_list(present, value, _MERGE_KEYS[name])
+        elif (key := _MERGE_KEYS.get(name)) and _is_keyed(value, key) and _is_keyed(present, key):
+            merged[name] = _merge_list(present, value, key)
         else:
             merged[name] = value
     return merged
 
 
+def _is_keyed(value: Any, key: str) -> bool:
+    """Whether ``value`` is a list of objects that have ``key``; Kubernetes refuses others, with a better message."""
+    return isinstance(value, list) and all(isinstance(item, Mapping) and key in item for item in value)
+
+
 def _merge_list(base: Sequence[Mapping[str, Any]], over: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
     """Items of ``over`` laid over those of ``base`` with the same key; new ones follow."""
-    merged: dict[Any, Any] = {item.get(key): item for item in base}
+    merged: dict[Any, Any] = {item[key]: item for item in base}
     for item in over:
-        present = merged.get(item.get(key))
-        merged[item.get(key)] = overlay(present, item) if present is not None else dict(item)
+        present = merged.get(item[key])
+        merged[item[key]] = overlay(present, item) if present is not None else dict(item)
     return list(merged.values())
