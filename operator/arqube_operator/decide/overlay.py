@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 _MERGE_KEYS: Final = {
     "containers": "name",
@@ -47,7 +47,7 @@ def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _is_keyed(value: Any, key: str) -> bool:
+def _is_keyed(value: Any, key: str) -> TypeGuard[list[Mapping[str, Any]]]:
     """Whether ``value`` is a list of objects that have ``key``; Kubernetes refuses others, with a better message."""
     return isinstance(value, list) and all(isinstance(item, Mapping) and key in item for item in value)
 
