@@ -32,6 +32,10 @@ CONCURRENCY: Final = "ARQUBE_CONCURRENCY"
 """Jobs a worker runs at once; arq's ``max_jobs``."""
 SHUTDOWN_TIMEOUT: Final = "ARQUBE_SHUTDOWN_TIMEOUT"
 """Seconds a stopping worker may finish its jobs."""
+DEAD_LETTER_RETENTION: Final = "ARQUBE_DEAD_LETTER_RETENTION"
+"""Seconds a dead letter is kept."""
+DEAD_LETTER_MAX_ENTRIES: Final = "ARQUBE_DEAD_LETTER_MAX_ENTRIES"
+"""Dead letters a queue keeps; beyond them the oldest go."""
 HTTP_PORT: Final = "ARQUBE_HTTP_PORT"
 """Port of /metrics, /healthz and /readyz."""
 WORKER_NAME: Final = "ARQUBE_WORKER_NAME"
@@ -40,3 +44,5 @@ NAMESPACE: Final = "ARQUBE_NAMESPACE"
 TASK_QUEUE: Final = "ARQUBE_TASKQUEUE"
 
 DEFAULT_HTTP_PORT: Final = 9464
+DEFAULT_DEAD_LETTER_RETENTION_S: Final = 14 * 86_400
+DEFAULT_DEAD_LETTER_MAX_ENTRIES: Final = 100_000
