@@ -16,6 +16,8 @@ from structlog.typing import Processor
 FORMAT: Final = "ARQUBE_LOG_FORMAT"
 LEVEL: Final = "ARQUBE_LOG_LEVEL"
 
+_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
 _SHARED: Final[list[Processor]] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
@@ -46,8 +48,8 @@ def configure(environ: Mapping[str, str]) -> None:
         ValueError: A variable has a value that cannot be used; the message names it.
     """
     level = environ.get(LEVEL, "INFO").upper()
-    if level not in logging.getLevelNamesMapping():
-        raise ValueError(f"{LEVEL} must be one of {', '.join(logging.getLevelNamesMapping())}, not {level!r}")
+    if not isinstance(logging.getLevelName(level), int):  # it gives the number of a name, and a text for no name
+        raise ValueError(f"{LEVEL} must be one of {', '.join(_LEVELS)}, not {level!r}")
     renderers: dict[str, list[Processor]] = {
         # Both without the frames' local variables: those hold the jobs' arguments.
         "json": [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum
 from typing import Final
 
 from arq.jobs import SerializationError
@@ -16,7 +16,7 @@ UNKNOWN_FUNCTION: Final = "unknown"
 """What stands for a function that this worker does not have: payloads may hold any name, and labels must be bounded."""
 
 
-class Outcome(StrEnum):
+class Outcome(str, Enum):
     """How a run ended."""
 
     SUCCEEDED = "succeeded"
@@ -31,6 +31,9 @@ class Outcome(StrEnum):
     UNDECODABLE = "undecodable"
     UNKNOWN_FUNCTION = "unknown_function"
     TRIES_EXHAUSTED = "tries_exhausted"
+
+    def __str__(self) -> str:
+        return self.value
 
 
 @dataclass(slots=True, eq=False)
