@@ -46,6 +46,7 @@ class QueueSnapshot:
         oldest_wait_s: Seconds the longest-waiting due job has waited; 0 when none waits.
         next_due_s: Seconds until the next deferred job is due; None when none is deferred.
         heartbeats: Of the workers that were alive at ``at_ms``.
+        dead_letters: Jobs that have failed for good and are kept.
     """
 
     at_ms: int
@@ -56,3 +57,4 @@ class QueueSnapshot:
     oldest_wait_s: float = 0.0
     next_due_s: float | None = None
     heartbeats: tuple[Heartbeat, ...] = ()
+    dead_letters: int = 0

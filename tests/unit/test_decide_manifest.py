@@ -110,6 +110,14 @@ def test_the_grace_period_outlasts_the_shutdown_timeout() -> None:
     assert environment(body)["ARQUBE_SHUTDOWN_TIMEOUT"] == "300"
 
 
+def test_workers_are_told_what_dead_letters_to_keep() -> None:
+    default = environment(manifest())
+    assert (default["ARQUBE_DEAD_LETTER_RETENTION"], default["ARQUBE_DEAD_LETTER_MAX_ENTRIES"]) == ("1209600", "100000")
+    set_by_user = environment(manifest(deadLetters={"retention": "1h30m", "maxEntries": 10}))
+    assert set_by_user["ARQUBE_DEAD_LETTER_RETENTION"] == "5400"
+    assert set_by_user["ARQUBE_DEAD_LETTER_MAX_ENTRIES"] == "10"
+
+
 def test_pods_satisfy_the_restricted_pod_security_standard() -> None:
     spec = pod(manifest())
     container = spec["containers"][0]["securityContext"]

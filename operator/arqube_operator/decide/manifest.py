@@ -126,6 +126,8 @@ def _environment(identity: Identity, spec: TaskQueueSpec) -> list[dict[str, Any]
         env.QUEUE_NAME: spec.queue_name,
         env.CONCURRENCY: str(spec.worker.concurrency),
         env.SHUTDOWN_TIMEOUT: f"{spec.shutdown.timeout_s:g}",
+        env.DEAD_LETTER_RETENTION: str(int(spec.dead_letters.retention_s)),
+        env.DEAD_LETTER_MAX_ENTRIES: str(spec.dead_letters.max_entries),
         env.HTTP_PORT: str(env.DEFAULT_HTTP_PORT),
     }
     secrets = {env.REDIS_URL: spec.redis.url_from, env.REDIS_PASSWORD: spec.redis.password_from}
