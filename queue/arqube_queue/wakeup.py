@@ -62,10 +62,8 @@ class Wakeup:
     def beside(cls, redis: Redis, queue: str) -> Wakeup:
         """A wake-up that reaches Redis as ``redis`` does (TLS, credentials, sentinels), which must outlive it."""
         pool = redis.connection_pool
-        # Attempts are repeated here, in the background; and a reply is bytes, whatever the app likes.
         ours: dict[str, Any] = {"socket_timeout": ANSWER_TIMEOUT_S, "health_check_interval": 0}
-        ours["decode_responses"] = False
-        omitted = {"retry", "retry_on_error", "retry_on_timeout"}
+        omitted = {"retry", "retry_on_error", "retry_on_timeout"}  # attempts are repeated here, in the background
 
         def make_connection() -> AbstractConnection:
             options = {name: value for name, value in pool.connection_kwargs.items() if name not in omitted} | ours
