@@ -36,13 +36,20 @@ DEAD_LETTER_RETENTION: Final = "ARQUBE_DEAD_LETTER_RETENTION"
 """Seconds a dead letter is kept."""
 DEAD_LETTER_MAX_ENTRIES: Final = "ARQUBE_DEAD_LETTER_MAX_ENTRIES"
 """Dead letters a queue keeps; beyond them the oldest go."""
+LEASE: Final = "ARQUBE_LEASE"
+"""Seconds after which a job of a worker that died is free; living workers renew their leases."""
+UNKNOWN_FUNCTION_GRACE: Final = "ARQUBE_UNKNOWN_FUNCTION_GRACE"
+"""Seconds a job is put back for a worker that knows its function, before it becomes a dead letter."""
 HTTP_PORT: Final = "ARQUBE_HTTP_PORT"
 """Port of /metrics, /healthz and /readyz."""
 WORKER_NAME: Final = "ARQUBE_WORKER_NAME"
 """Name in heartbeats and logs; the Pod's name."""
+TERMINATION_LOG: Final = "ARQUBE_TERMINATION_LOG"
+"""File for the one line that says why the worker cannot run; the container's ``terminationMessagePath``."""
 NAMESPACE: Final = "ARQUBE_NAMESPACE"
 TASK_QUEUE: Final = "ARQUBE_TASKQUEUE"
 
 DEFAULT_HTTP_PORT: Final = 9464
+DEFAULT_TERMINATION_LOG: Final = "/dev/termination-log"
 DEFAULT_DEAD_LETTER_RETENTION_S: Final = 14 * 86_400
 DEFAULT_DEAD_LETTER_MAX_ENTRIES: Final = 100_000

@@ -15,7 +15,8 @@ from typing import Final
 from prometheus_client import REGISTRY
 
 from arqube_queue import environment as env
-from arqube_worker import check, logs, settings
+from arqube_queue import exit_codes
+from arqube_worker import check, logs, settings, termination
 from arqube_worker.endpoints import Endpoints
 from arqube_worker.loops import event_loop
 from arqube_worker.metrics import Metrics
@@ -23,7 +24,6 @@ from arqube_worker.runtime import Worker
 
 EXIT_GRACE_S: Final = 5.0
 """How long threads and tasks that jobs left behind may hold up the exit."""
-USAGE_ERROR: Final = 2
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -38,8 +38,10 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             return check.command(arguments[1:], environ)
         return _work(_parse(arguments), environ)
     except settings.SettingsError as error:
-        print(f"arqube-worker: {error}", file=sys.stderr)  # noqa: T201
-        return USAGE_ERROR
+        message = f"arqube-worker: {error}"
+        print(message, file=sys.stderr)  # noqa: T201
+        termination.report(message)
+        return exit_codes.SETTINGS
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
