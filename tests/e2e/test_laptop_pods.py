@@ -126,6 +126,10 @@ async def waits_for(cluster: LaptopCluster, reason: str) -> dict[str, Any]:
     return waiting if waiting.get("reason") == reason else {}
 
 
+def words(path: str) -> list[str]:
+    return Path(path).read_text().split()
+
+
 async def told(cluster: LaptopCluster, wanted: set[str]) -> bool:
     """Whether Events with all these reasons were posted; they come a moment after what they tell."""
     return wanted <= await reasons(cluster)
@@ -367,7 +371,7 @@ async def test_init_containers_run_one_after_the_other_until_each_has_succeeded_
     volumes = [{"name": "shared", "emptyDir": {}}]
     await apply(cluster, deployment(container=container, initContainers=inits, volumes=volumes))
     (pod,) = await eventually(lambda: ready_pods(cluster, 1), within_s=SLOW_S)
-    assert Path((await ask(pod))["env"]["LOG"]).read_text().split() == ["once", "first", "second"]
+    assert words((await ask(pod))["env"]["LOG"]) == ["once", "first", "second"]
     statuses = {status["name"]: status for status in pod["status"]["initContainerStatuses"]}
     assert {name: status["restartCount"] for name, status in statuses.items()} == {"first": 1, "second": 0}
     assert {status["state"]["terminated"]["exitCode"] for status in statuses.values()} == {0}

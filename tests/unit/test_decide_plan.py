@@ -15,13 +15,14 @@ from arqube_operator.decide.status import COUNTS_INTERVAL_S
 from arqube_queue.model import Heartbeat, QueueSnapshot
 
 NOW = 1_700_000_000.0
+RUNTIME = "arqube-worker:1"
 IDENTITY = Identity(name="emails", namespace="shop", uid="u-1", generation=3)
 SPEC = TaskQueueSpec(
     redis=RedisSpec(host="redis"),
     worker=WorkerSpec(image="app:1", settings="app.WorkerSettings"),
     scaling=ScalingSpec(cooldown="30s"),
 )
-HASH = deployment(IDENTITY, SPEC)["metadata"]["annotations"][SPEC_HASH_ANNOTATION]
+HASH = deployment(IDENTITY, SPEC, RUNTIME)["metadata"]["annotations"][SPEC_HASH_ANNOTATION]
 SETTLED = Memory(since_s=NOW - 3600, applied_generation=7, applied_s=NOW - 10, status_s=NOW - 60)
 AWAY = Problem("RedisUnreachable", "Redis at redis:6379/0 does not answer: refused")
 
@@ -37,6 +38,7 @@ def state(**changes: Any) -> State:
         identity=IDENTITY,
         spec=SPEC,
         status=TaskQueueStatus(),
+        runtime_image=RUNTIME,
         deployment=live(1),
         queue=QueueSnapshot(at_ms=0, running=1),
         memory=SETTLED,

@@ -40,7 +40,7 @@ def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
             merged.pop(name, None)
         elif isinstance(value, Mapping) and isinstance(present, Mapping):
             merged[name] = overlay(present, value)
-        elif name in _MERGE_KEYS and isinstance(value, Sequence) and isinstance(present, Sequence):
+        elif name in _MERGE_KEYS and isinstance(value, list) and isinstance(present, list):
             merged[name] = _merge_list(present, value, _MERGE_KEYS[name])
         else:
             merged[name] = value

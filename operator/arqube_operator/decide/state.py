@@ -103,6 +103,7 @@ class State:
 
     Attributes:
         status: The status the object shows now.
+        runtime_image: The image that the workers' runtime is injected from.
         deployment: None when there is none.
         pods: The workers' pods, terminating ones included.
         queue: The newest snapshot; None when the queue was never read.
@@ -112,6 +113,7 @@ class State:
     identity: Identity
     spec: TaskQueueSpec
     status: TaskQueueStatus
+    runtime_image: str
     deployment: Deployment | None = None
     pods: tuple[Pod, ...] = ()
     queue: QueueSnapshot | None = None

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from arqube_operator.decide.manifest import DELETION_COST_ANNOTATION, SPEC_HASH_ANNOTATION
 from arqube_operator.decide.state import Deployment, Pod
+from arqube_queue import exit_codes
 
 _FAILURES: Final = {
     "ErrImagePull": "ImagePullFailed",
@@ -75,13 +76,32 @@ def _failure(status: Mapping[str, Any]) -> tuple[str | None, str]:
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
             return "Unschedulable", condition.get("message", "no node has room")
     for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
-        waiting = container.get("state", {}).get("waiting", {})
-        if reason := _FAILURES.get(waiting.get("reason", "")):
-            return reason, waiting.get("message", waiting["reason"])
-        ended = container.get("state", {}).get("terminated")
-        if ended and container.get("restartCount", 0) >= _CRASHES:
-            return "CrashLooping", f"exit code {ended.get('exitCode', 'unknown')}; see kubectl logs --previous"
+        state = container.get("state", {})
+        waiting, ended = state.get("waiting", {}), state.get("terminated", {})
+        last = ended or container.get("lastState", {}).get("terminated", {})
+        if last.get("exitCode") == exit_codes.INCOMPATIBLE and last.get("message") and not container.get("ready"):
+            # It will not get better by being tried again, so that one end is enough.
+            return "RuntimeIncompatible", last["message"].strip()
+        reason = _FAILURES.get(waiting.get("reason", ""))
+        if (reason == "CrashLooping" and last) or (ended and container.get("restartCount", 0) >= _CRASHES):
+            return "CrashLooping", _end(container, last)
+        if reason is not None:
+            return reason, _with_remedy(waiting.get("message", waiting["reason"]))
     return None, ""
+
+
+def _end(container: Mapping[str, Any], ended: Mapping[str, Any]) -> str:
+    """How a container ended, in its own words where it has left some."""
+    code = f"exit code {ended.get('exitCode', 'unknown')}"
+    if words := ended.get("message", "").strip():
+        return f"{code}: {words}"
+    return f"{code}; see kubectl logs --previous --container={container.get('name', '')}"
+
+
+def _with_remedy(message: str) -> str:
+    if "runAsNonRoot" in message:  # The words of the kubelet's pkg/kubelet/kuberuntime/security_context.go.
+        return f"{message}; give a user's number in worker.podTemplate.spec.securityContext.runAsUser"
+    return message
 
 
 def _deployment_problem(status: Mapping[str, Any]) -> str | None:
