@@ -29,3 +29,8 @@ def dead_letters(queue: str) -> str:
 def dead_letter(queue: str, job_id: str) -> str:
     """The hash that holds one dead letter of ``queue``."""
     return f"arqube:{queue}:dead:{job_id}"
+
+
+def unknown_functions(queue: str) -> str:
+    """The hash that tells, by job id, when a worker first met a function it did not know, in Unix milliseconds."""
+    return f"arqube:{queue}:unknown-functions"

@@ -20,6 +20,7 @@ class Heartbeat:
         finished: Jobs ended since the worker began, by outcome.
         run_seconds: Seconds that ended jobs ran, summed.
         functions: Names of the functions it can run.
+        cron_runs: When its cron jobs are due next, in Unix milliseconds, by name.
     """
 
     worker: str
@@ -31,6 +32,7 @@ class Heartbeat:
     finished: Mapping[str, int] = field(default_factory=dict)
     run_seconds: float = 0.0
     functions: tuple[str, ...] = ()
+    cron_runs: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
