@@ -202,7 +202,7 @@ async def read(redis: Redis, queue: str, job_id: str) -> Remains | None:
 
 
 async def retry(
-    redis: Redis, queue: str, job_ids: Sequence[str], *, until_ms: int = END_OF_TIME_MS
+    redis: Redis, queue: str, job_ids: Sequence[str], *, until_ms: int = END_OF_TIME_MS, dry_run: bool = False
 ) -> dict[str, Outcome]:
     """Put dead letters back into the queue, due now, with all their tries; their old results go.
 
@@ -213,14 +213,15 @@ async def retry(
         queue: Name of the queue.
         job_ids: Which.
         until_ms: Those that died later are left alone: a job that was retried and has died again, in a long run.
+        dry_run: Change nothing; the outcomes are what they would be.
 
     Raises:
         redis.exceptions.RedisError: The server did not answer or refused. Some may have been put back.
     """
     outcomes: dict[str, Outcome] = {}
     bases = [keys.dead_letters(queue), queue, keys.ABORT]
-    for ids in _chunks(job_ids):
-        arguments: list[str | bytes | int] = [until_ms, PAYLOAD_LIFE_MS]
+    for ids in _chunks(list(dict.fromkeys(job_ids))):
+        arguments: list[str | bytes | int] = [until_ms, PAYLOAD_LIFE_MS, int(dry_run)]
         arguments += [keys.JOB_PREFIX, keys.RESULT_PREFIX, keys.RETRY_PREFIX, *ids]
         results = await _RETRY(redis, bases, arguments)
         outcomes |= {job_id: Outcome(result.decode()) for job_id, result in zip(ids, results, strict=True)}

@@ -280,6 +280,7 @@ async def test_what_cannot_be_retried_is_left_as_it_is(
     await getattr(redis, prepare[0])(*prepare[1:])
     before = {key: await redis.dump(key) for key in await everything(redis)}
 
+    assert await dead_letters.retry(redis, QUEUE, ["job-1"], dry_run=True) == {"job-1": outcome}
     assert await dead_letters.retry(redis, QUEUE, ["job-1"]) == {"job-1": outcome}
 
     assert {key: await redis.dump(key) for key in await everything(redis)} == before

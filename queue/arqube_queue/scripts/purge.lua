@@ -12,8 +12,9 @@ else
     if at and tonumber(at) <= tonumber(till) then ids[#ids + 1] = ARGV[i] end
   end
 end
+local purged = 0
 for _, id in ipairs(ids) do
   redis.call('DEL', dead .. ':' .. id)
-  redis.call('ZREM', dead, id)
+  purged = purged + redis.call('ZREM', dead, id)
 end
-return #ids
+return purged
