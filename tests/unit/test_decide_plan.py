@@ -189,6 +189,29 @@ def test_before_a_scale_down_busy_pods_cost_more_than_idle_ones() -> None:
             id="a rollout is stuck while the old workers go on",
         ),
         pytest.param(
+            {
+                "deployment": live(1, ready=0),
+                "pods": (
+                    Pod(name="old", created_s=0, template="1", failure="ImagePullFailed", failure_message="not found"),
+                    Pod(name="new", created_s=9, template="2", failure="CrashLooping", failure_message="exit code 2"),
+                ),
+            },
+            {"WorkersAvailable": ("False", "CrashLooping")},
+            id="a new image fails in another way than the one before",
+        ),
+        pytest.param(
+            {
+                "deployment": live(1, ready=0),
+                "pods": (
+                    Pod(name="old", created_s=0, template="1", failure="ImagePullFailed", failure_message="not found"),
+                    Pod(name="new", created_s=9, template="2"),
+                ),
+                "queue": QueueSnapshot(at_ms=0, waiting=1),
+            },
+            {"WorkersAvailable": ("False", "Starting")},
+            id="a new image starts while a pod of the one before still fails",
+        ),
+        pytest.param(
             {"deployment": live(1, ready=0, problem="exceeded quota")},
             {"WorkersAvailable": ("False", "PodsNotCreated")},
             id="Kubernetes makes no pods",

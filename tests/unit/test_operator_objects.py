@@ -116,6 +116,15 @@ def test_a_pod_that_needs_attention_says_why(status: dict[str, Any], failure: st
             " worker.podTemplate.spec.securityContext.runAsUser",
             id="what helps an image that runs as root",
         ),
+        pytest.param(
+            container(
+                {"waiting": {"reason": "CrashLoopBackOff"}},
+                lastState=ended(128, 'exec: "python3": executable file not found in $PATH'),
+            ),
+            'exit code 128: exec: "python3": executable file not found in $PATH; name the image\'s Python in the command'
+            " of the container worker in worker.podTemplate",
+            id="what helps an image whose Python has another name",
+        ),
     ],
 )
 def test_a_failure_is_told_in_the_words_of_what_failed(status: dict[str, Any], message: str) -> None:

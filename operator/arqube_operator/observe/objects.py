@@ -24,6 +24,16 @@ _FAILURES: Final = {
 
 Source: the waiting reasons of Kubernetes' kubelet (pkg/kubelet/images and kuberuntime).
 """
+_REMEDIES: Final = {
+    "runAsNonRoot": "give a user's number in worker.podTemplate.spec.securityContext.runAsUser",
+    'exec: "python3"': "name the image's Python in the command of the container worker in worker.podTemplate",
+}
+"""What helps against what images often lack, by words of the kubelet's and of runc's messages.
+
+Source: Kubernetes' pkg/kubelet/kuberuntime/security_context_others.go; runc's libcontainer/init_linux.go.
+"""
+_TEMPLATE_LABEL: Final = "pod-template-hash"
+"""Kubernetes' label of the pods of a Deployment's ReplicaSet."""
 _CRASHES: Final = 2
 """A container that has ended after so many restarts is taken to crash, not to be restarted once."""
 
@@ -52,6 +62,7 @@ def read_pod(body: Mapping[str, Any]) -> Pod:
         created_s=unix_seconds(metadata["creationTimestamp"]),
         ready_s=_ready_since(status),
         terminating="deletionTimestamp" in metadata,
+        template=metadata.get("labels", {}).get(_TEMPLATE_LABEL, ""),
         failure=failure,
         failure_message=message,
         deletion_cost=int(cost) if cost.lstrip("-").isdigit() else None,
@@ -94,14 +105,12 @@ def _end(container: Mapping[str, Any], ended: Mapping[str, Any]) -> str:
     """How a container ended, in its own words where it has left some."""
     code = f"exit code {ended.get('exitCode', 'unknown')}"
     if words := ended.get("message", "").strip():
-        return f"{code}: {words}"
+        return f"{code}: {_with_remedy(words)}"
     return f"{code}; see kubectl logs --previous --container={container.get('name', '')}"
 
 
 def _with_remedy(message: str) -> str:
-    if "runAsNonRoot" in message:  # The words of the kubelet's pkg/kubelet/kuberuntime/security_context.go.
-        return f"{message}; give a user's number in worker.podTemplate.spec.securityContext.runAsUser"
-    return message
+    return message + next((f"; {remedy}" for words, remedy in _REMEDIES.items() if words in message), "")
 
 
 def _deployment_problem(status: Mapping[str, Any]) -> str | None:
