@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -165,7 +164,7 @@ class RedisAddress:
             "ssl_ca_certs": self.tls.ca_file,
             "ssl_certfile": self.tls.cert_file,
             "ssl_keyfile": self.tls.key_file,
-            "ssl_cert_reqs": ssl.CERT_REQUIRED if self.tls.verify else ssl.CERT_NONE,
+            "ssl_cert_reqs": "required" if self.tls.verify else "none",  # redis-py 5 cannot take ssl.VerifyMode
             "ssl_check_hostname": self.tls.verify,
         }
 
