@@ -13,6 +13,7 @@ import pytest
 from click.testing import Result
 from redis.asyncio import Redis
 
+from arqube_local.cli.dlq import Choice, Moment
 from arqube_local.redis_server import RedisServer, free_port
 from arqube_queue import dead_letters, keys
 
@@ -199,6 +200,12 @@ async def test_purge_forgets_what_is_meant(
     assert done.exit_code == 0
     assert await left(redis) == {"new", "slow", "bill", "old"} - purged
     assert len(await redis.keys(keys.dead_letter(QUEUE, "*"))) == 4 - len(purged)
+
+
+def test_what_dies_after_the_command_began_is_never_meant() -> None:
+    now_ms, later = 1_000_000, Moment(2_000_000, before_now=False)
+    for until in (None, later, Moment(0, before_now=True)):
+        assert Choice(None, None, None, None, until).filter(now_ms).until_ms == now_ms
 
 
 @pytest.mark.parametrize("typed", ["n\n", ""], ids=["no", "nobody answers"])
