@@ -175,7 +175,9 @@ async def test_each_page_may_be_taken_away_before_the_next(redis: Redis, newest_
 @pytest.mark.usefixtures("small_pages")
 @pytest.mark.parametrize("newest_first", [True, False], ids=["newest first", "oldest first"])
 @pytest.mark.parametrize("step_ms", [0, 1], ids=["that died at once", "that died one after the other"])
-async def test_none_is_told_twice_when_the_last_of_a_page_goes(redis: Redis, newest_first: bool, step_ms: int) -> None:
+async def test_none_is_told_twice_when_the_last_of_a_later_page_goes(
+    redis: Redis, newest_first: bool, step_ms: int
+) -> None:
     names = [f"job-{index:02}" for index in range(20)]
     for index, name in enumerate(names):
         await bury(redis, name, died_ms=DIED_MS + step_ms * index)
@@ -183,7 +185,7 @@ async def test_none_is_told_twice_when_the_last_of_a_page_goes(redis: Redis, new
     found: list[str] = []
     async for page in dead_letters.read_pages(redis, QUEUE, newest_first=newest_first):
         found += [letter.job_id for letter in page.letters]
-        if page.cursor is not None:
+        if page.cursor is not None and len(found) > dead_letters.PAGE:
             await dead_letters.purge(redis, QUEUE, [page.cursor.job_id])
 
     assert sorted(found) == names
