@@ -12,11 +12,13 @@ import logging
 import random
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
+
+if TYPE_CHECKING:
+    from redis.asyncio.connection import AbstractConnection  # absent from redis-py before 4.6, which images may hold
 
 ANSWER_TIMEOUT_S: Final = 5.0
 """How long an answer may take before the connection is given up."""
