@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import arq.worker
-from arq.constants import keep_cronjob_progress
 from arq.jobs import SerializationError, deserialize_job_raw, serialize_result
 from arq.utils import ms_to_datetime, timestamp_ms
 from arq.worker import JobExecutionFailed, Retry, RetryJob
@@ -245,7 +244,7 @@ class JobRunner(arq.worker.Worker):
         else:
             decision = verdict(error, run.cause, retry_jobs=self.retry_jobs, own_wish=(Retry, RetryJob))
         lease = run.lease
-        keep_ms = int(keep_cronjob_progress * 1000) if hasattr(function, "next_run") else 0
+        keep_ms = int(arq.worker.keep_cronjob_progress * 1000) if hasattr(function, "next_run") else 0
         tries = run.attempt if run.attempt != lease.tries else None
         match decision:
             case Verdict.FORGET:
