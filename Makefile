@@ -25,6 +25,7 @@ lint: $(VENV)/.installed ## Style, types, borders between packages, generated fi
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.10 --package arqube_queue --package arqube_worker
 	$(BIN)/lint-imports
 	$(BIN)/python -m arqube_operator.api.crd --check
 	@if command -v helm >/dev/null; then helm lint --strict charts/arqube; else echo "helm is not installed: the chart was not linted"; fi

@@ -82,7 +82,9 @@ class Operator:
         observer = QueueObserver(queue.add, self._metrics.redis_failed)
         resolver = AddressResolver(client)
         events = EventPoster(client, OPERATOR, self._settings.identity, time.time)
-        controller = Controller(queue, cache, observer, resolver, Executor(client, events), self._metrics)
+        executor = Executor(client, events)
+        image = self._settings.runtime_image
+        controller = Controller(queue, cache, observer, resolver, executor, self._metrics, image)
         self._watches = watches = Watches(cache, self._settings.scopes, self._settings.kubeconfig)
         self._metrics.leader.set(1)
         log.info("leadership.started", identity=self._settings.identity)

@@ -49,6 +49,7 @@ class Controller:
         addresses: AddressResolver,
         executor: Executor,
         metrics: Metrics,
+        runtime_image: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._queue = queue
@@ -57,6 +58,7 @@ class Controller:
         self._addresses = addresses
         self._executor = executor
         self._metrics = metrics
+        self._runtime_image = runtime_image
         self._clock = clock
         self._memories: dict[Key, tuple[str, Memory]] = {}
         self._unread: set[Key] = set()
@@ -129,6 +131,7 @@ class Controller:
             identity=identity,
             spec=task_queue.spec,
             status=task_queue.status,
+            runtime_image=self._runtime_image,
             deployment=self._cache.deployment(key),
             pods=self._cache.pods(key),
             memory=self._memory(key, identity.uid),

@@ -28,6 +28,7 @@ class Metrics:
         self._running = gauge("running_jobs", "Jobs that run.")
         self._deferred = gauge("deferred_jobs", "Jobs that are due later.")
         self._oldest_wait = gauge("oldest_wait_seconds", "Wait of the longest-waiting due job.")
+        self._dead_letters = gauge("dead_letters", "Jobs that have failed for good and are kept.")
         self._desired = gauge("desired_replicas", "Workers there should be.")
         self._ready = gauge("ready_replicas", "Workers that take jobs.")
         self._max = gauge("max_replicas", "Most workers there may be.")
@@ -37,6 +38,7 @@ class Metrics:
             self._running,
             self._deferred,
             self._oldest_wait,
+            self._dead_letters,
             self._desired,
             self._ready,
             self._max,
@@ -81,6 +83,7 @@ class Metrics:
             self._running.labels(*key).set(queue.running)
             self._deferred.labels(*key).set(queue.deferred)
             self._oldest_wait.labels(*key).set(queue.oldest_wait_s)
+            self._dead_letters.labels(*key).set(queue.dead_letters)
         if decision.replicas is not None:
             self._desired.labels(*key).set(decision.replicas)
         self._ready.labels(*key).set(live.ready_replicas if live else 0)

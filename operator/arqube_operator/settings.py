@@ -6,9 +6,11 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Final
 
 DEFAULT_HTTP_PORT: Final = 8080
+DEFAULT_RUNTIME_IMAGE: Final = f"arqube-worker:{version('arqube')}"
 
 _LEVELS: Final = ("debug", "info", "warning", "error")
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -28,6 +30,7 @@ class Settings:
         lease_name: Name of the Lease the replicas share.
         watch_namespaces: Namespaces whose TaskQueues it sees to; empty means all.
         http_port: TCP port of /metrics, /healthz and /readyz.
+        runtime_image: The image that the workers' runtime is injected from: arqube-worker, of the operator's version.
         log_level: debug, info, warning or error.
         kubeconfig: Path of a kubeconfig; None means the cluster it runs in, else the user's default.
     """
@@ -37,6 +40,7 @@ class Settings:
     lease_name: str = "arqube-operator"
     watch_namespaces: tuple[str, ...] = ()
     http_port: int = DEFAULT_HTTP_PORT
+    runtime_image: str = DEFAULT_RUNTIME_IMAGE
     log_level: str = "info"
     kubeconfig: str | None = None
 
@@ -66,12 +70,18 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     level = (environ.get("ARQUBE_LOG_LEVEL") or "info").lower()
     if level not in _LEVELS:
         raise InvalidSettingsError(f"ARQUBE_LOG_LEVEL must be one of {', '.join(_LEVELS)}, not {level!r}")
+    image = environ.get("ARQUBE_WORKER_IMAGE") or DEFAULT_RUNTIME_IMAGE
+    if not re.fullmatch(r"\S+", image):
+        raise InvalidSettingsError(
+            f"ARQUBE_WORKER_IMAGE must be a container image such as {DEFAULT_RUNTIME_IMAGE}, not {image!r}"
+        )
     return Settings(
         namespace=namespace,
         identity=environ.get("ARQUBE_OPERATOR_IDENTITY") or socket.gethostname(),
         lease_name=environ.get("ARQUBE_LEASE_NAME") or "arqube-operator",
         watch_namespaces=tuple(dict.fromkeys(watched)),
         http_port=int(port),
+        runtime_image=image,
         log_level=level,
         kubeconfig=environ.get("KUBECONFIG") or None,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ssl
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -10,12 +10,14 @@ from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import Redis, SSLConnection
 from redis.asyncio.connection import Connection, ConnectionPool
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 
 from arqube_queue import environment as env
 
 DEFAULT_PORT: Final = 6379
 DEFAULT_SENTINEL_PORT: Final = 26379
+LAST_PORT: Final = 65535
+LAST_DATABASE: Final = 65535
 
 
 class InvalidAddressError(ValueError):
@@ -52,31 +54,45 @@ class RedisAddress:
     def label(self) -> str:
         """What people see in logs, Events and conditions: no user, no password."""
         if self.sentinels:
-            hosts = ",".join(f"{host}:{port}" for host, port in self.sentinels)
+            hosts = ",".join(_host_and_port(host, port) for host, port in self.sentinels)
             return f"{self.sentinel_master}@{hosts}/{self.database}"
-        return f"{self.host}:{self.port}/{self.database}"
+        return f"{_host_and_port(self.host, self.port)}/{self.database}"
 
     @classmethod
     def from_url(cls, url: str) -> RedisAddress:
         """Read ``redis://[user[:password]@]host[:port][/database]``; ``rediss`` speaks TLS.
 
+        ``?db=N`` may stand in the path's place, as in arq. User and password are percent-encoded.
+
         Raises:
             InvalidAddressError: The URL is of another form. The message does not repeat it, as it may hold a password.
         """
         try:
-            parts = urlsplit(url)
-            port = parts.port or DEFAULT_PORT
+            parts = urlsplit(url.strip())
+            port = DEFAULT_PORT if parts.port is None else parts.port
         except ValueError:
-            raise InvalidAddressError("the Redis URL has a malformed host or port") from None
+            raise InvalidAddressError(
+                "the Redis URL has a malformed host or port; special characters of a password must be percent-encoded"
+            ) from None
         if parts.scheme not in ("redis", "rediss"):
             raise InvalidAddressError("the Redis URL must begin with redis:// or rediss://")
-        path = parts.path.strip("/")
-        if path and not path.isdigit():
-            raise InvalidAddressError("the path of the Redis URL must be a database number, as in redis://host:6379/0")
+        if port == 0:
+            raise InvalidAddressError(f"the port of the Redis URL must be from 1 to {LAST_PORT}")
+        # Options of other libraries must not be dropped in silence, nor the end of a password that holds ? or #.
+        query_database = parts.query.removeprefix("db=")
+        if parts.fragment or (parts.query and parts.query == query_database):
+            raise InvalidAddressError(
+                "the Redis URL may have no query but ?db=N, and no #; in a password they must be percent-encoded"
+            )
+        database = _number(query_database or parts.path.strip("/") or "0", LAST_DATABASE)
+        if database is None:
+            raise InvalidAddressError(
+                f"the path of the Redis URL must be a database number up to {LAST_DATABASE}, as in redis://host:6379/0"
+            )
         return cls(
             host=parts.hostname or "localhost",
             port=port,
-            database=int(path or 0),
+            database=database,
             username=unquote(parts.username) if parts.username else None,
             password=unquote(parts.password) if parts.password else None,
             tls=Tls() if parts.scheme == "rediss" else None,
@@ -101,14 +117,15 @@ class RedisAddress:
                 sentinel_master=environ.get(env.REDIS_SENTINEL_MASTER) or "mymaster",
             )
         elif host := environ.get(env.REDIS_HOST):
-            address = cls(host=host, port=_integer(environ, env.REDIS_PORT, DEFAULT_PORT))
+            address = cls(host=host, port=_integer(environ, env.REDIS_PORT, DEFAULT_PORT, least=1, most=LAST_PORT))
         else:
             return None
         return replace(
             address,
-            database=_integer(environ, env.REDIS_DATABASE, address.database),
+            database=_integer(environ, env.REDIS_DATABASE, address.database, least=0, most=LAST_DATABASE),
             username=environ.get(env.REDIS_USERNAME) or address.username,
-            password=environ.get(env.REDIS_PASSWORD) or address.password,
+            # Secrets made from files end in a line break, which is no part of the password.
+            password=environ.get(env.REDIS_PASSWORD, "").strip() or address.password,
             tls=_tls(environ, address.tls),
         )
 
@@ -129,10 +146,12 @@ class RedisAddress:
             **options,
         }
         if self.sentinels:
-            sentinel = Sentinel(  # type: ignore[no-untyped-call]
-                self.sentinels, sentinel_kwargs={"socket_timeout": timeout_s, **self._tls_options()}
+            over_tls = self.tls is not None
+            to_sentinels = {"socket_timeout": timeout_s, "ssl": over_tls, **self._tls_options()}
+            sentinel = Sentinel(self.sentinels, sentinel_kwargs=to_sentinels)  # type: ignore[no-untyped-call]
+            client: Redis = sentinel.master_for(
+                self.sentinel_master, connection_pool_class=_SentinelPool, ssl=over_tls, **options
             )
-            client: Redis = sentinel.master_for(self.sentinel_master, ssl=self.tls is not None, **options)
             return client
         connection_class: type[Connection] = SSLConnection if self.tls else Connection
         pool = ConnectionPool(connection_class=connection_class, host=self.host, port=self.port, **options)
@@ -145,35 +164,64 @@ class RedisAddress:
             "ssl_ca_certs": self.tls.ca_file,
             "ssl_certfile": self.tls.cert_file,
             "ssl_keyfile": self.tls.key_file,
-            "ssl_cert_reqs": ssl.CERT_REQUIRED if self.tls.verify else ssl.CERT_NONE,
+            "ssl_cert_reqs": "required" if self.tls.verify else "none",  # redis-py 5 cannot take ssl.VerifyMode
             "ssl_check_hostname": self.tls.verify,
         }
 
 
+class _SentinelPool(SentinelConnectionPool):
+    """Closes the connections to the sentinels with its own; redis-py leaves them open."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        await super().disconnect(inuse_connections)
+        if inuse_connections:  # else it is only about idle connections to a former master
+            for sentinel in self.sentinel_manager.sentinels:
+                await sentinel.aclose()
+
+
 def parse_sentinels(text: str, *, source: str) -> tuple[tuple[str, int], ...]:
-    """Read ``host[:port][,host[:port]...]``; ``source`` names the field in the error.
+    """Read ``host[:port][,host[:port]...]``, IPv6 addresses in brackets; ``source`` names the field in the error.
 
     Raises:
-        InvalidAddressError: A port is no number.
+        InvalidAddressError: An entry is of another form. The message does not repeat it, as people put passwords there.
     """
     pairs = []
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        host, _, port = item.partition(":")
-        if port and not port.isdigit():
-            raise InvalidAddressError(f"{source}: {item!r} must be host or host:port")
-        pairs.append((host, int(port or DEFAULT_SENTINEL_PORT)))
+    for position, item in enumerate(filter(None, (part.strip() for part in text.split(","))), start=1):
+        match = _SENTINEL.fullmatch(item)
+        port = _number(match["port"] or str(DEFAULT_SENTINEL_PORT), LAST_PORT) if match else None
+        if match is None or not port:
+            raise InvalidAddressError(
+                f"{source}: entry {position} must be host or host:port, with a port from 1 to {LAST_PORT}"
+            )
+        pairs.append((match["address"] or match["host"], port))
     if not pairs:
         raise InvalidAddressError(f"{source}: at least one sentinel, as host:port, is needed")
     return tuple(pairs)
 
 
-def _integer(environ: Mapping[str, str], name: str, default: int) -> int:
+_SENTINEL: Final = re.compile(r"(\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:/@\[\]]+))(:(?P<port>[0-9]+))?")
+
+
+def _host_and_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _number(text: str, most: int) -> int | None:
+    """A whole number from 0 to ``most`` in ASCII digits, else None."""
+    digits = text.lstrip("0") or text[-1:]
+    if not text.isascii() or not text.isdecimal() or len(digits) > len(str(most)):  # int() refuses thousands of digits
+        return None
+    return int(digits) if int(digits) <= most else None
+
+
+def _integer(environ: Mapping[str, str], name: str, default: int, *, least: int, most: int) -> int:
     text = environ.get(name)
     if not text:
         return default
-    if not text.isdigit():
-        raise InvalidAddressError(f"{name} must be a whole number, not {text!r}")
-    return int(text)
+    number = _number(text, most)
+    if number is None or number < least:
+        raise InvalidAddressError(f"{name} must be a whole number from {least} to {most}, not {text!r}")
+    return number
 
 
 def _boolean(environ: Mapping[str, str], name: str, default: bool) -> bool:
@@ -188,9 +236,14 @@ def _boolean(environ: Mapping[str, str], name: str, default: bool) -> bool:
 def _tls(environ: Mapping[str, str], from_url: Tls | None) -> Tls | None:
     if not _boolean(environ, env.REDIS_TLS, from_url is not None):
         return None
-    return Tls(
+    tls = Tls(
         ca_file=environ.get(env.REDIS_TLS_CA_FILE) or None,
         cert_file=environ.get(env.REDIS_TLS_CERT_FILE) or None,
         key_file=environ.get(env.REDIS_TLS_KEY_FILE) or None,
         verify=_boolean(environ, env.REDIS_TLS_VERIFY, True),
     )
+    if (tls.cert_file is None) != (tls.key_file is None):
+        raise InvalidAddressError(
+            f"set both {env.REDIS_TLS_CERT_FILE} and {env.REDIS_TLS_KEY_FILE} for mutual TLS, or neither"
+        )
+    return tls

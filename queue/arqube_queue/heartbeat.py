@@ -38,6 +38,7 @@ def decode(worker: bytes, value: bytes) -> Heartbeat | None:
         known = {name: document[name] for name in _FIELDS & document.keys()}
         known["functions"] = tuple(map(str, known.get("functions", ())))
         known["finished"] = {str(outcome): int(count) for outcome, count in known.get("finished", {}).items()}
+        known["cron_runs"] = {str(name): int(due) for name, due in known.get("cron_runs", {}).items()}
         for name in ("busy", "slots", "started"):
             known[name] = int(known.get(name, 0))
         known["run_seconds"] = float(known.get("run_seconds", 0))

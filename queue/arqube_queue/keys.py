@@ -19,3 +19,18 @@ ABORT: Final = "arq:abort"
 def heartbeats(queue: str) -> str:
     """The hash that holds one heartbeat a worker of ``queue``, keyed by the worker's name."""
     return f"arqube:{queue}:heartbeats"
+
+
+def dead_letters(queue: str) -> str:
+    """The sorted set of the ids of ``queue``'s dead letters, by the time of death in Unix milliseconds."""
+    return f"arqube:{queue}:dead"
+
+
+def dead_letter(queue: str, job_id: str) -> str:
+    """The hash that holds one dead letter of ``queue``."""
+    return f"arqube:{queue}:dead:{job_id}"
+
+
+def unknown_functions(queue: str) -> str:
+    """The hash that tells, by job id, when a worker first met a function it did not know, in Unix milliseconds."""
+    return f"arqube:{queue}:unknown-functions"

@@ -20,6 +20,7 @@ class Heartbeat:
         finished: Jobs ended since the worker began, by outcome.
         run_seconds: Seconds that ended jobs ran, summed.
         functions: Names of the functions it can run.
+        cron_runs: When its cron jobs are due next, in Unix milliseconds, by name.
     """
 
     worker: str
@@ -31,6 +32,7 @@ class Heartbeat:
     finished: Mapping[str, int] = field(default_factory=dict)
     run_seconds: float = 0.0
     functions: tuple[str, ...] = ()
+    cron_runs: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class QueueSnapshot:
         oldest_wait_s: Seconds the longest-waiting due job has waited; 0 when none waits.
         next_due_s: Seconds until the next deferred job is due; None when none is deferred.
         heartbeats: Of the workers that were alive at ``at_ms``.
+        dead_letters: Jobs that have failed for good and are kept.
     """
 
     at_ms: int
@@ -56,3 +59,4 @@ class QueueSnapshot:
     oldest_wait_s: float = 0.0
     next_due_s: float | None = None
     heartbeats: tuple[Heartbeat, ...] = ()
+    dead_letters: int = 0

@@ -44,9 +44,10 @@ async def _run(redis: Redis, queries: Sequence[SnapshotQuery]) -> list[Any]:
     for query in queries:
         pipeline.evalsha(
             _SNAPSHOT.sha,
-            2,
+            3,
             query.queue,
             keys.heartbeats(query.queue),
+            keys.dead_letters(query.queue),
             keys.IN_PROGRESS_PREFIX,
             str(int(query.horizon_s * 1000)),
             str(SCAN_LIMIT),
@@ -60,7 +61,7 @@ async def _run(redis: Redis, queries: Sequence[SnapshotQuery]) -> list[Any]:
 
 
 def _snapshot(reply: list[Any]) -> QueueSnapshot:
-    now, due, running, oldest, deferred, soon, next_due, fields = reply
+    now, due, running, oldest, deferred, soon, next_due, fields, dead = reply
     now_ms, oldest_ms, next_due_ms = int(now), float(oldest), float(next_due)
     pairs = zip(fields[::2], fields[1::2], strict=True)
     beats = tuple(beat for worker, value in pairs if (beat := heartbeat.decode(worker, value)))
@@ -75,4 +76,5 @@ def _snapshot(reply: list[Any]) -> QueueSnapshot:
         oldest_wait_s=max(0.0, (now_ms - oldest_ms) / 1000) if oldest_ms >= 0 else 0.0,
         next_due_s=max(0.0, (next_due_ms - now_ms) / 1000) if next_due_ms >= 0 else None,
         heartbeats=beats,
+        dead_letters=dead,
     )

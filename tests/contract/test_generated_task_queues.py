@@ -68,6 +68,7 @@ DURATIONS = st.one_of(
     one("0s", "999ms", "1000ms", "24h1ms", "1d", "-1s", "1.5s", "5"),
     st.lists(TERMS, min_size=1, max_size=4).map("".join),
 )
+AGES = st.one_of(DURATIONS, st.builds("{}d".format, st.integers(0, 1100)), one("1m", "59s", "23976h", "23977h", "1d1h"))
 KEYS = st.fixed_dictionaries(
     {"name": mostly(one("redis", "a.b-c"), "Redis"), "key": mostly(one("url", "tls.crt"), "a/b")},
 )
@@ -131,6 +132,7 @@ SPECS = st.fixed_dictionaries(
         "replicas": COUNTS,
         "scaling": mostly(some(minReplicas=COUNTS, maxReplicas=COUNTS, cooldown=mostly(DURATIONS))),
         "shutdown": mostly(some(timeout=mostly(DURATIONS))),
+        "deadLetters": mostly(some(retention=mostly(AGES), maxEntries=COUNTS)),
     },
 )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
+import yaml
 from arq import create_pool
 from arq.connections import RedisSettings
 
@@ -114,6 +115,29 @@ async def pods(cluster: LaptopCluster) -> list[dict[str, Any]]:
 def worker_pids(found: list[dict[str, Any]]) -> list[int]:
     statuses = [status for pod in found for status in pod.get("status", {}).get("containerStatuses", [])]
     return [int(status["containerID"].removeprefix("process://")) for status in statuses if "containerID" in status]
+
+
+async def test_an_image_that_cannot_run_the_runtime_says_so_in_the_status(
+    cluster: LaptopCluster, tmp_path: Path, eventually: Eventually
+) -> None:
+    # A Python that sees no installed package stands for an image without arq.
+    command = [sys.executable, "-S", "/opt/arqube-runtime/run.py"]
+    body = yaml.safe_load(TASK_QUEUE.format(port=cluster.redis.address.port))
+    body["spec"]["worker"]["podTemplate"] = {"spec": {"containers": [{"name": "worker", "command": command}]}}
+    body["spec"]["scaling"]["minReplicas"] = 1
+    manifest = tmp_path / "taskqueue.yaml"
+    manifest.write_text(yaml.safe_dump(body))
+    await kubectl(cluster.kubeconfig, "apply", "-f", str(manifest))
+
+    async def refused() -> str:
+        found = await cluster.client.get(TASK_QUEUES, NAMESPACE, "emails") or {}
+        conditions = {each["type"]: each for each in found.get("status", {}).get("conditions", [])}
+        available = conditions.get("WorkersAvailable", {})
+        return available["message"] if available.get("reason") == "RuntimeIncompatible" else ""
+
+    message = await eventually(refused, within_s=SLOW_S)
+    assert "this image cannot run arqube-worker" in message
+    assert "has no arq: install it" in message
 
 
 async def test_a_task_queue_from_zero_and_back_and_gone(

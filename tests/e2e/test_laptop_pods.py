@@ -126,6 +126,10 @@ async def waits_for(cluster: LaptopCluster, reason: str) -> dict[str, Any]:
     return waiting if waiting.get("reason") == reason else {}
 
 
+def words(path: str) -> list[str]:
+    return Path(path).read_text().split()
+
+
 async def told(cluster: LaptopCluster, wanted: set[str]) -> bool:
     """Whether Events with all these reasons were posted; they come a moment after what they tell."""
     return wanted <= await reasons(cluster)
@@ -347,6 +351,59 @@ async def test_a_volume_that_is_not_supported_says_so(cluster: LaptopCluster, ev
 
     await eventually(told, within_s=SLOW_S)
     assert (await pods(cluster))[0]["status"]["phase"] == "Pending"
+
+
+async def test_init_containers_run_one_after_the_other_until_each_has_succeeded_and_then_the_containers(
+    cluster: LaptopCluster, eventually: Eventually
+) -> None:
+    mounted = {"volumeMounts": [{"name": "shared", "mountPath": "/opt/shared"}]}
+    # The first fails once. The words of the second are an argument that holds a path of the container.
+    first = 'if [ ! -e "$0" ]; then echo once > "$0"; exit 4; fi; echo first >> "$0"'
+    second = 'echo second >> "$0"'
+    inits = [
+        {"name": name, "image": "init:1", "command": ["sh", "-c", script, "/opt/shared/log"], **mounted}
+        for name, script in (("first", first), ("second", second))
+    ]
+    container = {
+        "env": [{"name": "HTTP_PORT", "value": "8080"}, {"name": "LOG", "value": "/opt/shared/log"}],
+        **mounted,
+    }
+    volumes = [{"name": "shared", "emptyDir": {}}]
+    await apply(cluster, deployment(container=container, initContainers=inits, volumes=volumes))
+    (pod,) = await eventually(lambda: ready_pods(cluster, 1), within_s=SLOW_S)
+    assert words((await ask(pod))["env"]["LOG"]) == ["once", "first", "second"]
+    statuses = {status["name"]: status for status in pod["status"]["initContainerStatuses"]}
+    assert {name: status["restartCount"] for name, status in statuses.items()} == {"first": 1, "second": 0}
+    assert {status["state"]["terminated"]["exitCode"] for status in statuses.values()} == {0}
+
+
+async def test_a_container_waits_for_an_init_container_that_fails(
+    cluster: LaptopCluster, eventually: Eventually
+) -> None:
+    failing = {"name": "setup", "image": "init:1", "command": ["sh", "-c", "exit 5"]}
+    await apply(cluster, deployment(initContainers=[failing]))
+
+    async def failed_twice() -> bool:
+        found = await pods(cluster)
+        statuses = found[0].get("status", {}).get("initContainerStatuses", []) if found else []
+        return bool(statuses) and statuses[0]["restartCount"] >= 1
+
+    await eventually(failed_twice, within_s=SLOW_S)
+    (pod,) = await pods(cluster)
+    assert pod["status"]["phase"] == "Pending"
+    assert (await container_status(cluster))["state"] == {"waiting": {"reason": "PodInitializing"}}
+    initialized = next(each for each in pod["status"]["conditions"] if each["type"] == "Initialized")
+    assert (initialized["status"], initialized["message"]) == ("False", "containers with incomplete status: [setup]")
+
+
+async def test_what_a_container_leaves_in_its_termination_log_is_its_message(
+    cluster: LaptopCluster, eventually: Eventually
+) -> None:
+    command = ["sh", "-c", 'printf "no licence" > "$0"; exit 3', "/dev/termination-log"]
+    await apply(cluster, deployment(container={"command": command, "readinessProbe": None}))
+    await eventually(lambda: waits_for(cluster, "CrashLoopBackOff"), within_s=SLOW_S)
+    ended = (await container_status(cluster))["lastState"]["terminated"]
+    assert (ended["exitCode"], ended["message"]) == (3, "no licence")
 
 
 async def test_a_program_that_does_not_exist_is_named(cluster: LaptopCluster, eventually: Eventually) -> None:

@@ -63,6 +63,8 @@ def test_the_chart_lints_strictly(helm: Any) -> None:
         pytest.param("logLevel=loud", "logLevel", id="a log level there is not"),
         pytest.param("image.pullPolicy=Sometimes", "pullPolicy", id="a pull policy there is not"),
         pytest.param("image.digest=latest", "digest", id="a digest that is none"),
+        pytest.param("runtime.image.pullPolicy=Never", "pullPolicy", id="a pull policy of the runtime, which has none"),
+        pytest.param("runtime.image.repository=", "repository", id="a runtime without a repository"),
         pytest.param("watchNamespaces=team-a", "watchNamespaces", id="one namespace in place of a list"),
         pytest.param("watchNamespaces={Team_A}", "watchNamespaces", id="a namespace no cluster has"),
     ],
@@ -88,6 +90,29 @@ def test_a_wrong_value_is_refused_by_name(helm: Any, value: str, named: str) -> 
 def test_the_image(render: Render, values: tuple[str, ...], image: str) -> None:
     (deployment,) = of_kind("Deployment", render(*values))
     assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == image
+
+
+@pytest.mark.parametrize(
+    ("values", "image"),
+    [
+        pytest.param((), "arqube-worker:0.1.0", id="the chart's version"),
+        pytest.param(("image.registry=a", "image.tag=v2"), "arqube-worker:0.1.0", id="whatever the operator's is"),
+        pytest.param(
+            ("runtime.image.registry=mirror:5000", "runtime.image.tag=v2"),
+            "mirror:5000/arqube-worker:v2",
+            id="a mirror",
+        ),
+        pytest.param(
+            ("runtime.image.repository=team/runtime", f"runtime.image.digest=sha256:{'0' * 64}"),
+            f"team/runtime@sha256:{'0' * 64}",
+            id="a digest wins",
+        ),
+    ],
+)
+def test_the_operator_is_told_the_image_of_the_runtime(render: Render, values: tuple[str, ...], image: str) -> None:
+    (deployment,) = of_kind("Deployment", render(*values))
+    env = {one["name"]: one.get("value") for one in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert env["ARQUBE_WORKER_IMAGE"] == image
 
 
 def test_the_operator_meets_the_restricted_pod_security_standard(render: Render) -> None:

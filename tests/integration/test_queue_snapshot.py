@@ -108,6 +108,13 @@ async def test_stale_and_unreadable_heartbeats_are_dropped_from_redis(redis: Red
     assert await redis.hkeys(hash_key) == [BEAT.worker.encode()]
 
 
+async def test_dead_letters_are_counted(redis: Redis) -> None:
+    await redis.zadd(keys.dead_letters(QUEUE), {"job-1": 1, "job-2": 2})
+    await redis.zadd(keys.dead_letters("other"), {"job-3": 3})
+
+    assert (await snapshot(redis)).dead_letters == 2
+
+
 async def test_a_key_that_is_no_queue_spoils_only_its_own_result(redis: Redis) -> None:
     await redis.set("text", "not a queue")
     await redis.zadd(QUEUE, {"job": 1_000})

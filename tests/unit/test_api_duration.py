@@ -14,6 +14,7 @@ from arqube_operator.api.duration import (
     DURATION_PATTERN,
     InvalidDurationError,
     format_duration,
+    parse_age,
     parse_duration,
 )
 
@@ -59,6 +60,24 @@ def test_reads(text: str, seconds: float) -> None:
 def test_refuses(text: str) -> None:
     with pytest.raises(InvalidDurationError, match="such as 90s, 5m, 1h30m or 250ms"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        pytest.param("14d", 1_209_600.0, id="days"),
+        pytest.param("999d", 86_313_600.0, id="the most days"),
+        pytest.param("36h", 129_600.0, id="a duration"),
+    ],
+)
+def test_reads_an_age(text: str, seconds: float) -> None:
+    assert parse_age(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["0d", "1000d", "1.5d", "1d12h", "-1d", "d", "2w", "1d\n", ""])
+def test_refuses_what_is_no_age(text: str) -> None:
+    with pytest.raises(InvalidDurationError, match="such as 14d, 36h, 1h30m or 90s"):
+        parse_age(text)
 
 
 @pytest.mark.parametrize(

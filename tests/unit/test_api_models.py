@@ -42,7 +42,7 @@ STATUS = TaskQueueStatus(
     ready_replicas=1,
     desired_replicas=2,
     selector="arqube.dev/taskqueue=emails",
-    queue=QueueStatus(waiting=17, running=3, deferred=2, due_soon=1, oldest_wait="12s"),
+    queue=QueueStatus(waiting=17, running=3, deferred=2, due_soon=1, oldest_wait="12s", dead_letters=4),
     scaling=ScalingStatus(reason="ScalingUp", message="17 waiting", startup_seconds=4.5),
     conditions=(
         Condition(
@@ -82,6 +82,7 @@ def test_reads_what_is_set_and_fills_in_the_rest() -> None:
     assert (spec.queue_name, spec.replicas, spec.worker.concurrency) == ("arq:queue", None, 10)
     assert (spec.scaling.min_replicas, spec.scaling.max_replicas) == (0, 10)
     assert (spec.scaling.cooldown_s, spec.shutdown.timeout_s) == (30.0, 30.0)
+    assert (spec.dead_letters.retention_s, spec.dead_letters.max_entries) == (1_209_600.0, 100_000)
     assert queue.status == TaskQueueStatus()
 
 
@@ -180,7 +181,14 @@ def test_the_pod_template_is_handed_out_as_it_was_given() -> None:
 def test_the_status_is_written_without_what_is_not_known() -> None:
     assert TaskQueueStatus().to_object() == {}
     written = STATUS.to_object()
-    assert written["queue"] == {"waiting": 17, "running": 3, "deferred": 2, "dueSoon": 1, "oldestWait": "12s"}
+    assert written["queue"] == {
+        "waiting": 17,
+        "running": 3,
+        "deferred": 2,
+        "dueSoon": 1,
+        "oldestWait": "12s",
+        "deadLetters": 4,
+    }
     assert written["scaling"] == {"reason": "ScalingUp", "message": "17 waiting", "startupSeconds": 4.5}
     assert "observedGeneration" not in written["conditions"][0]
 
@@ -189,7 +197,15 @@ def test_the_status_reads_back_as_it_was_written() -> None:
     assert TaskQueue.from_object({**OBJECT, "status": STATUS.to_object()}).status == STATUS
 
 
+def test_the_status_of_an_operator_that_knew_no_dead_letters_is_read() -> None:
+    written = STATUS.to_object()
+    del written["queue"]["deadLetters"]
+    queue = TaskQueue.from_object({**OBJECT, "status": written}).status.queue
+    assert queue is not None
+    assert queue.dead_letters == 0
+
+
 def test_the_status_of_a_newer_operator_is_read() -> None:
-    written = {**STATUS.to_object(), "deadLetters": 4}
+    written = {**STATUS.to_object(), "ageOfTheOperator": 4}
     written["conditions"][0]["severity"] = "Info"
     assert TaskQueue.from_object({**OBJECT, "status": written}).status == STATUS

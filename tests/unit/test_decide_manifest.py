@@ -15,17 +15,20 @@ from arqube_operator.decide.state import Identity
 
 IDENTITY = Identity(name="emails", namespace="shop", uid="u-1", generation=1)
 HOST = {"host": "redis"}
+RUNTIME = "registry.example/arqube-worker:1"
 
 
-def manifest(redis: dict[str, Any] = HOST, **spec: Any) -> dict[str, Any]:
-    worker = {"image": "app:1", "settings": "app.WorkerSettings"} | spec.pop("worker", {})
-    body = {
+def task_queue(redis: dict[str, Any], worker: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    return {
         "apiVersion": "arqube.dev/v1alpha1",
         "kind": "TaskQueue",
         "metadata": {"name": "emails", "namespace": "shop"},
-        "spec": {"redis": redis, "worker": worker, **spec},
+        "spec": {"redis": redis, "worker": {"image": "app:1", "settings": "app.WorkerSettings"} | worker, **spec},
     }
-    return deployment(IDENTITY, TaskQueue.from_object(body).spec)
+
+
+def manifest(redis: dict[str, Any] = HOST, worker: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    return deployment(IDENTITY, TaskQueue.from_object(task_queue(redis, worker or {}, **spec)).spec, RUNTIME)
 
 
 def pod(body: dict[str, Any]) -> dict[str, Any]:
@@ -110,15 +113,88 @@ def test_the_grace_period_outlasts_the_shutdown_timeout() -> None:
     assert environment(body)["ARQUBE_SHUTDOWN_TIMEOUT"] == "300"
 
 
-def test_pods_satisfy_the_restricted_pod_security_standard() -> None:
-    spec = pod(manifest())
-    container = spec["containers"][0]["securityContext"]
+def test_workers_are_told_what_dead_letters_to_keep() -> None:
+    default = environment(manifest())
+    assert (default["ARQUBE_DEAD_LETTER_RETENTION"], default["ARQUBE_DEAD_LETTER_MAX_ENTRIES"]) == ("1209600", "100000")
+    set_by_user = environment(manifest(deadLetters={"retention": "1h30m", "maxEntries": 10}))
+    assert set_by_user["ARQUBE_DEAD_LETTER_RETENTION"] == "5400"
+    assert set_by_user["ARQUBE_DEAD_LETTER_MAX_ENTRIES"] == "10"
+
+
+@pytest.mark.parametrize("runtime", ["inject", "image"])
+def test_pods_satisfy_the_restricted_pod_security_standard(runtime: str) -> None:
+    spec = pod(manifest(worker={"runtime": runtime}))
 
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert spec["automountServiceAccountToken"] is False
-    assert container["allowPrivilegeEscalation"] is False
-    assert container["capabilities"] == {"drop": ["ALL"]}
+    assert len(spec["initContainers"]) == (1 if runtime == "inject" else 0)
+    for container in (*spec["initContainers"], *spec["containers"]):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_unless_said_otherwise_the_runtime_is_brought_into_the_pod_and_run_by_the_image_s_python() -> None:
+    spec = pod(manifest())
+    (copy,) = spec["initContainers"]
+    worker = spec["containers"][0]
+
+    assert copy["image"] == RUNTIME
+    (written,) = copy["volumeMounts"]
+    (read,) = (mount for mount in worker["volumeMounts"] if mount["name"] == written["name"])
+    assert read == written | {"readOnly": True}
+    assert copy["command"][-1] == written["mountPath"]
+    assert worker["image"] == "app:1"
+    assert worker["command"] == ["python3", f"{written['mountPath']}/run.py"]
+    assert worker["args"] == ["app.WorkerSettings"]
+    assert [volume["name"] for volume in spec["volumes"] if "emptyDir" in volume] == ["tmp", written["name"]]
+    # A variable of the pod would hide the image's own.
+    assert "PYTHONPATH" not in environment(manifest())
+
+
+def test_the_runtime_of_the_image_itself_is_its_command() -> None:
+    spec = pod(manifest(worker={"runtime": "image"}))
+
+    assert spec["initContainers"] == []
+    assert spec["containers"][0]["command"] == ["arqube-worker"]
+    assert [volume["name"] for volume in spec["volumes"]] == ["tmp"]
+
+
+def test_a_pod_template_may_name_another_python_and_add_init_containers_after_ours() -> None:
+    template = {
+        "spec": {
+            "initContainers": [
+                {"name": "migrate", "image": "app:1"},
+                {"name": "arqube-runtime", "resources": {"limits": {"cpu": "2"}}},
+            ],
+            "containers": [{"name": "worker", "command": ["/opt/venv/bin/python", "/opt/arqube-runtime/run.py"]}],
+        }
+    }
+    spec = pod(manifest(worker={"podTemplate": template}))
+
+    assert [container["name"] for container in spec["initContainers"]] == ["arqube-runtime", "migrate"]
+    assert spec["initContainers"][0]["image"] == RUNTIME
+    assert spec["initContainers"][0]["resources"]["limits"] == {"cpu": "2", "memory": "64Mi"}
+    assert spec["containers"][0]["command"] == ["/opt/venv/bin/python", "/opt/arqube-runtime/run.py"]
+
+
+def test_another_runtime_image_is_rolled_out_where_it_is_injected() -> None:
+    def digest(runtime: str, image: str) -> str:
+        spec = TaskQueue.from_object(task_queue(HOST, {"runtime": runtime})).spec
+        text: str = deployment(IDENTITY, spec, image)["metadata"]["annotations"][SPEC_HASH_ANNOTATION]
+        return text
+
+    assert digest("inject", "arqube-worker:1") != digest("inject", "arqube-worker:2")
+    assert digest("image", "arqube-worker:1") == digest("image", "arqube-worker:2")
+
+
+def test_the_worker_says_why_it_ends_where_kubernetes_reads_it() -> None:
+    body = manifest()
+
+    assert pod(body)["containers"][0]["terminationMessagePath"] == environment(body)["ARQUBE_TERMINATION_LOG"]
 
 
 def test_the_hash_changes_with_the_manifest_and_with_nothing_else() -> None:

@@ -15,13 +15,14 @@ from arqube_operator.decide.status import COUNTS_INTERVAL_S
 from arqube_queue.model import Heartbeat, QueueSnapshot
 
 NOW = 1_700_000_000.0
+RUNTIME = "arqube-worker:1"
 IDENTITY = Identity(name="emails", namespace="shop", uid="u-1", generation=3)
 SPEC = TaskQueueSpec(
     redis=RedisSpec(host="redis"),
     worker=WorkerSpec(image="app:1", settings="app.WorkerSettings"),
     scaling=ScalingSpec(cooldown="30s"),
 )
-HASH = deployment(IDENTITY, SPEC)["metadata"]["annotations"][SPEC_HASH_ANNOTATION]
+HASH = deployment(IDENTITY, SPEC, RUNTIME)["metadata"]["annotations"][SPEC_HASH_ANNOTATION]
 SETTLED = Memory(since_s=NOW - 3600, applied_generation=7, applied_s=NOW - 10, status_s=NOW - 60)
 AWAY = Problem("RedisUnreachable", "Redis at redis:6379/0 does not answer: refused")
 
@@ -37,6 +38,7 @@ def state(**changes: Any) -> State:
         identity=IDENTITY,
         spec=SPEC,
         status=TaskQueueStatus(),
+        runtime_image=RUNTIME,
         deployment=live(1),
         queue=QueueSnapshot(at_ms=0, running=1),
         memory=SETTLED,
@@ -185,6 +187,29 @@ def test_before_a_scale_down_busy_pods_cost_more_than_idle_ones() -> None:
             },
             {"Ready": ("True", "Ready"), "WorkersAvailable": ("True", "RolloutStuck")},
             id="a rollout is stuck while the old workers go on",
+        ),
+        pytest.param(
+            {
+                "deployment": live(1, ready=0),
+                "pods": (
+                    Pod(name="old", created_s=0, template="1", failure="ImagePullFailed", failure_message="not found"),
+                    Pod(name="new", created_s=9, template="2", failure="CrashLooping", failure_message="exit code 2"),
+                ),
+            },
+            {"WorkersAvailable": ("False", "CrashLooping")},
+            id="a new image fails in another way than the one before",
+        ),
+        pytest.param(
+            {
+                "deployment": live(1, ready=0),
+                "pods": (
+                    Pod(name="old", created_s=0, template="1", failure="ImagePullFailed", failure_message="not found"),
+                    Pod(name="new", created_s=9, template="2"),
+                ),
+                "queue": QueueSnapshot(at_ms=0, waiting=1),
+            },
+            {"WorkersAvailable": ("False", "Starting")},
+            id="a new image starts while a pod of the one before still fails",
         ),
         pytest.param(
             {"deployment": live(1, ready=0, problem="exceeded quota")},

@@ -43,6 +43,7 @@ def state(
             replicas=replicas,
         ),
         status=TaskQueueStatus(),
+        runtime_image="arqube-worker:1",
         deployment=None if current is None else Deployment(spec_hash="h", generation=1, spec_replicas=current),
         queue=QueueSnapshot(at_ms=0, waiting=waiting, running=running, due_soon=due_soon) if read else None,
         redis_problem=problem,

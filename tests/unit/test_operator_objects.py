@@ -21,6 +21,13 @@ def container(state: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {"containerStatuses": [{"state": state, **fields}]}
 
 
+def ended(code: int, *message: str) -> dict[str, Any]:
+    return {"terminated": {"exitCode": code, **dict(zip(("message",), message, strict=False))}}
+
+
+INCOMPATIBLE = ended(78, "arq 0.24.0 is too old")
+
+
 def test_a_pod_just_made_is_neither_ready_nor_failing() -> None:
     assert pod() == Pod(name="p", created_s=CREATED_S)
 
@@ -46,6 +53,23 @@ def test_a_ready_pod_tells_since_when() -> None:
         pytest.param(container({"terminated": {"exitCode": 1}}, restartCount=3), "CrashLooping", id="ended once more"),
         pytest.param(container({"terminated": {"exitCode": 1}}, restartCount=0), None, id="ended once is restarted"),
         pytest.param(container({"running": {}}, restartCount=3, ready=True), None, id="running after restarts"),
+        pytest.param(container(INCOMPATIBLE), "RuntimeIncompatible", id="an image that cannot run the runtime"),
+        pytest.param(
+            container({"waiting": {"reason": "CrashLoopBackOff"}}, lastState=INCOMPATIBLE),
+            "RuntimeIncompatible",
+            id="the same, between restarts",
+        ),
+        pytest.param(
+            container({"running": {}}, lastState=INCOMPATIBLE, ready=False),
+            "RuntimeIncompatible",
+            id="the same, in the next try",
+        ),
+        pytest.param(
+            container({"running": {}}, lastState=INCOMPATIBLE, ready=True), None, id="an image that can run it now"
+        ),
+        pytest.param(
+            container({"terminated": {"exitCode": 78}}), None, id="an exit code of 78 that the runtime did not explain"
+        ),
         pytest.param(
             {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]},
             "Unschedulable",
@@ -58,6 +82,53 @@ def test_a_pod_that_needs_attention_says_why(status: dict[str, Any], failure: st
 
     assert seen.failure == failure
     assert bool(seen.failure_message) == (failure is not None)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        pytest.param(container(INCOMPATIBLE), "arq 0.24.0 is too old", id="why an image cannot run the runtime"),
+        pytest.param(
+            container({"waiting": {"reason": "CrashLoopBackOff"}}, lastState=ended(2, "no module 'app'\n")),
+            "exit code 2: no module 'app'",
+            id="the last words of a crash",
+        ),
+        pytest.param(
+            container({"waiting": {"reason": "CrashLoopBackOff"}}, lastState=ended(1), name="worker"),
+            "exit code 1; see kubectl logs --previous --container=worker",
+            id="where to look when there were none",
+        ),
+        pytest.param(
+            container({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}),
+            "back-off 10s",
+            id="what is known when the last end is not",
+        ),
+        pytest.param(
+            container(
+                {
+                    "waiting": {
+                        "reason": "CreateContainerConfigError",
+                        "message": "container has runAsNonRoot and image will run as root",
+                    }
+                }
+            ),
+            "container has runAsNonRoot and image will run as root; give a user's number in"
+            " worker.podTemplate.spec.securityContext.runAsUser",
+            id="what helps an image that runs as root",
+        ),
+        pytest.param(
+            container(
+                {"waiting": {"reason": "CrashLoopBackOff"}},
+                lastState=ended(128, 'exec: "python3": executable file not found in $PATH'),
+            ),
+            'exit code 128: exec: "python3": executable file not found in $PATH; name the image\'s Python in the command'
+            " of the container worker in worker.podTemplate",
+            id="what helps an image whose Python has another name",
+        ),
+    ],
+)
+def test_a_failure_is_told_in_the_words_of_what_failed(status: dict[str, Any], message: str) -> None:
+    assert pod(status).failure_message == message
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import pytest
 
 from arqube_operator.settings import InvalidSettingsError, read_settings
@@ -12,6 +14,7 @@ def test_an_empty_environment_is_enough() -> None:
 
     assert (settings.namespace, settings.http_port, settings.scopes) == ("default", 8080, (None,))
     assert settings.identity
+    assert settings.runtime_image == f"arqube-worker:{version('arqube')}"
 
 
 def test_the_chart_s_environment_is_read() -> None:
@@ -22,12 +25,14 @@ def test_the_chart_s_environment_is_read() -> None:
             "ARQUBE_WATCH_NAMESPACES": "shop, mail,shop",
             "ARQUBE_HTTP_PORT": "9000",
             "ARQUBE_LOG_LEVEL": "DEBUG",
+            "ARQUBE_WORKER_IMAGE": "mirror:5000/arqube-worker@sha256:00",
         }
     )
 
     assert settings.scopes == ("shop", "mail")
     assert (settings.namespace, settings.identity) == ("arqube", "arqube-operator-0")
     assert (settings.http_port, settings.log_level) == (9000, "debug")
+    assert settings.runtime_image == "mirror:5000/arqube-worker@sha256:00"
 
 
 @pytest.mark.parametrize(
@@ -38,6 +43,7 @@ def test_the_chart_s_environment_is_read() -> None:
         pytest.param("ARQUBE_WATCH_NAMESPACES", "Shop", id="a namespace with a capital"),
         pytest.param("ARQUBE_OPERATOR_NAMESPACE", "a/b", id="a namespace with a slash"),
         pytest.param("ARQUBE_LOG_LEVEL", "loud", id="an unknown level"),
+        pytest.param("ARQUBE_WORKER_IMAGE", "arqube worker", id="an image with a space"),
     ],
 )
 def test_a_bad_value_names_its_variable(variable: str, value: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import difflib
 import json
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from arq.connections import RedisSettings
 from prometheus_client import CollectorRegistry
 
 from arqube_worker import connections, settings
+from arqube_worker.loops import event_loop
 from arqube_worker.metrics import Metrics
 from arqube_worker.runtime import Worker
 from arqube_worker.settings import Configuration, LoadedSettings, SettingsError
@@ -41,8 +41,7 @@ def report(target: str, environ: Mapping[str, str]) -> dict[str, Any]:
     """
     loaded = settings.load(target)
     configuration = settings.configure(loaded, environ)
-    with asyncio.Runner() as runner:
-        asyncio.set_event_loop(runner.get_loop())
+    with event_loop():
         worker = Worker(configuration, name="check", metrics=Metrics(CollectorRegistry()))
     now = datetime.now(tz=worker.timezone)
     crons = {job.name: job for job in worker.cron_jobs}

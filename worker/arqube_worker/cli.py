@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import socket
 import sys
@@ -16,14 +15,15 @@ from typing import Final
 from prometheus_client import REGISTRY
 
 from arqube_queue import environment as env
-from arqube_worker import check, logs, settings
+from arqube_queue import exit_codes
+from arqube_worker import check, logs, settings, termination
 from arqube_worker.endpoints import Endpoints
+from arqube_worker.loops import event_loop
 from arqube_worker.metrics import Metrics
 from arqube_worker.runtime import Worker
 
 EXIT_GRACE_S: Final = 5.0
 """How long threads and tasks that jobs left behind may hold up the exit."""
-USAGE_ERROR: Final = 2
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -38,8 +38,10 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             return check.command(arguments[1:], environ)
         return _work(_parse(arguments), environ)
     except settings.SettingsError as error:
-        print(f"arqube-worker: {error}", file=sys.stderr)  # noqa: T201
-        return USAGE_ERROR
+        message = f"arqube-worker: {error}"
+        print(message, file=sys.stderr)  # noqa: T201
+        termination.report(message)
+        return exit_codes.SETTINGS
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -68,15 +70,14 @@ def _work(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     loaded = settings.load(options.settings)
     logs.adopt_app()
     configuration = settings.configure(loaded, environ)
-    with asyncio.Runner() as runner:
-        asyncio.set_event_loop(runner.get_loop())  # arq's Worker takes the current loop
+    with event_loop() as loop:
         name = environ.get(env.WORKER_NAME) or f"{socket.gethostname()}-{os.getpid()}"
         worker = Worker(configuration, name=name, metrics=Metrics(REGISTRY))
         endpoints.health = worker.health
         for problem in check.warnings(loaded, configuration):
             logs.get_logger(__name__).warning(problem)
         logs.get_logger(__name__).info("serving HTTP", port=endpoints.port)
-        code = runner.run(worker.serve())
+        code = loop.run_until_complete(worker.serve())
         if worker.stragglers:  # They are given back: another worker may have them, so they must not run on here.
             _exit_now(code)
         threading.Thread(target=_exit_late, args=(code,), daemon=True).start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 LOOP_STALL_S: Final = 60.0
@@ -17,38 +17,42 @@ class Health:
     """Noted by the event loop's thread and read by the HTTP server's. Times are monotonic seconds.
 
     Attributes:
-        lease_s: How long a job may run before another worker may take it, in seconds.
+        longest_run_s: How long a job may run, in seconds.
         loop_turned_at: When the event loop last turned.
         redis_answered_at: When Redis last answered; None before its first answer.
-        redis_failing: The last call failed.
+        redis_problems: What is wrong, by what was asked for; whatever succeeded last is not among them.
         started: ``on_startup`` is done.
         draining: It takes no more jobs and will exit.
         busy: Jobs running.
     """
 
-    lease_s: float
+    longest_run_s: float
     loop_turned_at: float
     redis_answered_at: float | None = None
-    redis_failing: bool = False
+    redis_problems: dict[str, str] = field(default_factory=dict)
     started: bool = False
     draining: bool = False
     busy: int = 0
 
-    def redis_answered(self) -> None:
+    def redis_answered(self, asked: str) -> None:
         """Redis did what it was asked."""
-        self.redis_failing = False
+        self.redis_problems.pop(asked, None)
         self.redis_answered_at = time.monotonic()
+
+    def redis_failed(self, asked: str, problem: str) -> None:
+        """Redis did not answer, or refused; ``problem`` is its refusal, or empty."""
+        self.redis_problems[asked] = problem
 
     def not_alive(self, now: float) -> str | None:
         """Why the process should be restarted; None while it lives.
 
-        Jobs that block the loop (a sync call in an async function) are common, and harmless as long as their lease
-        stands: a restart would interrupt them and all their neighbours. So a busy worker gets as long as a job may run.
+        Jobs that block the loop (a sync call in an async function) are common, and harmless, as their leases are
+        kept: a restart would interrupt them and all their neighbours. So a busy worker gets as long as a job may run.
         A start-up may block as well, while it loads a model, and a restart would only begin it anew.
         """
         if not self.started:
             return None
-        limit = max(LOOP_STALL_S, self.lease_s) if self.busy else LOOP_STALL_S
+        limit = max(LOOP_STALL_S, self.longest_run_s) if self.busy else LOOP_STALL_S
         stalled = now - self.loop_turned_at
         return f"the event loop has not turned for {stalled:.0f} s" if stalled > limit else None
 
@@ -58,7 +62,10 @@ class Health:
             return "draining"
         if self.redis_answered_at is None:
             return "not connected to Redis yet"
-        if self.redis_failing or now - self.redis_answered_at > REDIS_SILENCE_S:
+        refusals = [problem for problem in list(self.redis_problems.values()) if problem]
+        if refusals:
+            return f"Redis refuses: {refusals[0]}"
+        if self.redis_problems or now - self.redis_answered_at > REDIS_SILENCE_S:
             return f"Redis has not answered for {now - self.redis_answered_at:.0f} s"
         if not self.started:
             return "on_startup is running"

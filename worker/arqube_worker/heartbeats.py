@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from arqube_queue.model import Heartbeat
@@ -21,11 +21,18 @@ class Tally:
 
     def ended(self, run: Run, outcome: Outcome) -> None:
         """A job ended in this worker."""
-        self.finished[outcome] += 1
+        self.finished[outcome.value] += 1
         self.run_seconds += run.duration_s or 0.0
 
 
-def heartbeat(worker: str, slots: int, functions: Sequence[str], tally: Tally, health: Health) -> Heartbeat:
+def heartbeat(
+    worker: str,
+    slots: int,
+    functions: Sequence[str],
+    tally: Tally,
+    health: Health,
+    cron_runs: Mapping[str, int],
+) -> Heartbeat:
     """The present heartbeat; Redis stamps the time."""
     return Heartbeat(
         worker=worker,
@@ -37,4 +44,5 @@ def heartbeat(worker: str, slots: int, functions: Sequence[str], tally: Tally, h
         finished=dict(tally.finished),
         run_seconds=round(tally.run_seconds, 3),
         functions=tuple(functions),
+        cron_runs=cron_runs,
     )

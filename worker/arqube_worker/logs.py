@@ -11,12 +11,38 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
+
+from arqube_worker import runs
+from arqube_worker.runs import Run
 
 FORMAT: Final = "ARQUBE_LOG_FORMAT"
 LEVEL: Final = "ARQUBE_LOG_LEVEL"
 
+_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def names_of(run: Run) -> dict[str, Any]:
+    """What every line about a run says."""
+    names: dict[str, Any] = {"job_id": run.lease.job_id}
+    if run.function is not None:
+        names["function"] = run.function
+    if run.attempt:
+        names["try"] = run.attempt
+    return names
+
+
+def _add_run(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Say which job's code logs. Looked up here, so that a job which logs nothing costs nothing."""
+    run = runs.current.get(None)
+    if run is not None:
+        for name, value in names_of(run).items():
+            event.setdefault(name, value)
+    return event
+
+
 _SHARED: Final[list[Processor]] = [
+    _add_run,
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
@@ -46,8 +72,8 @@ def configure(environ: Mapping[str, str]) -> None:
         ValueError: A variable has a value that cannot be used; the message names it.
     """
     level = environ.get(LEVEL, "INFO").upper()
-    if level not in logging.getLevelNamesMapping():
-        raise ValueError(f"{LEVEL} must be one of {', '.join(logging.getLevelNamesMapping())}, not {level!r}")
+    if not isinstance(logging.getLevelName(level), int):  # it gives the number of a name, and a text for no name
+        raise ValueError(f"{LEVEL} must be one of {', '.join(_LEVELS)}, not {level!r}")
     renderers: dict[str, list[Processor]] = {
         # Both without the frames' local variables: those hold the jobs' arguments.
         "json": [
@@ -70,7 +96,6 @@ def configure(environ: Mapping[str, str]) -> None:
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)
-    logging.getLogger("arq.worker").addFilter(_without_arguments)
 
 
 def adopt_app() -> None:
@@ -84,16 +109,3 @@ def adopt_app() -> None:
             logger_factory=structlog.stdlib.LoggerFactory(),
             wrapper_class=structlog.stdlib.BoundLogger,
         )
-
-
-def _without_arguments(record: logging.LogRecord) -> bool:
-    """Drop arq's lines about the course of a job: they print arguments and results, which may hold personal data.
-
-    Our lines "job started" and "job ended" stand in their place. arq's lines about failures are kept.
-    """
-    return not (record.funcName == "run_job" and record.levelno <= logging.INFO)
-
-
-def bind_job(**names: Any) -> None:
-    """Add names to everything that is logged from here on in the present task and those it starts."""
-    structlog.contextvars.bind_contextvars(**names)

@@ -1,72 +1,158 @@
-"""The worker's Prometheus metrics. Labels are bounded: functions this worker has, outcomes of ``Outcome``."""
+"""The worker's Prometheus metrics. Labels are bounded: functions this worker has, outcomes of ``Outcome``.
+
+What is counted for each job is summed in plain numbers, and made into series when it is asked for: at thousands of jobs
+a second the client library's own counters cost more than the jobs' bookkeeping.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator
 from importlib.metadata import version
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from arqube_worker.runs import UNKNOWN_FUNCTION, Outcome, Run
 
 # Jobs take from milliseconds to arq's default timeout of 300 s, and some users' an hour.
-_DURATION_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
-_WAIT_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
+_DURATION_BUCKETS: Final = (
+    0.005,
+    0.025,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    120.0,
+    300.0,
+    600.0,
+    1800.0,
+    3600.0,
+)
+_WAIT_BUCKETS: Final = (
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    300.0,
+    1800.0,
+    7200.0,
+)
+
+
+class _Times:
+    """A histogram's sums: values by bucket, and their total."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulative, as Prometheus wants them."""
+        found, sum_ = [], 0
+        for bound, count in zip((*map(str, self.bounds), "+Inf"), list(self.counts), strict=True):
+            sum_ += count
+            found.append((bound, float(sum_)))
+        return found
+
+
+class _Sums:
+    """What is known of one function's jobs."""
+
+    __slots__ = ("durations", "outcomes", "waits")
+
+    def __init__(self) -> None:
+        self.outcomes = dict.fromkeys((Outcome.SUCCEEDED, Outcome.FAILED, Outcome.RETRIED), 0)
+        self.durations = _Times(_DURATION_BUCKETS)
+        self.waits = _Times(_WAIT_BUCKETS)
+
+
+class _Jobs(Collector):
+    """Makes the series of all functions. Read by another thread than the one that counts: a job more or less."""
+
+    def __init__(self, sums: dict[str, _Sums]) -> None:
+        self._sums = sums
+
+    def collect(self) -> Iterator[Metric]:
+        jobs = CounterMetricFamily(
+            "arqube_worker_jobs", "Jobs that ended, by function and outcome.", labels=("function", "outcome")
+        )
+        durations = HistogramMetricFamily("arqube_worker_job_duration_seconds", "Time jobs ran.", labels=("function",))
+        waits = HistogramMetricFamily(
+            "arqube_worker_job_wait_seconds", "Time from when a job was due to its start.", labels=("function",)
+        )
+        for function, sums in list(self._sums.items()):
+            for outcome, count in list(sums.outcomes.items()):
+                jobs.add_metric((function, outcome.value), count)
+            if function != UNKNOWN_FUNCTION:
+                durations.add_metric((function,), sums.durations.buckets(), sums.durations.total)
+                waits.add_metric((function,), sums.waits.buckets(), sums.waits.total)
+        yield from (jobs, durations, waits)
 
 
 class Metrics:
     """What one worker exports. A job's function that is not among ``functions`` is counted as ``unknown``."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._functions: Collection[str] = ()
-        self._jobs = Counter(
-            "arqube_worker_jobs",
-            "Jobs that ended, by function and outcome.",
-            ["function", "outcome"],
-            registry=registry,
-        )
-        self._duration = Histogram(
-            "arqube_worker_job_duration_seconds",
-            "Time jobs ran.",
-            ["function"],
-            buckets=_DURATION_BUCKETS,
-            registry=registry,
-        )
-        self._wait = Histogram(
-            "arqube_worker_job_wait_seconds",
-            "Time from when a job was due to its start.",
-            ["function"],
-            buckets=_WAIT_BUCKETS,
-            registry=registry,
-        )
+        self._sums: dict[str, _Sums] = {}
+        self._unknown = _Sums()
+        self._unknown.outcomes.clear()
+        registry.register(_Jobs(self._sums))
         self.slots = Gauge("arqube_worker_slots", "Jobs the worker may run at once.", registry=registry)
-        self.busy_slots = Gauge("arqube_worker_busy_slots", "Jobs the worker runs now.", registry=registry)
+        self._busy_slots = Gauge("arqube_worker_busy_slots", "Jobs the worker runs now.", registry=registry)
         self.draining = Gauge("arqube_worker_draining", "1 while the worker takes no more jobs.", registry=registry)
         self.redis_errors = Counter("arqube_worker_redis_errors", "Calls to Redis that failed.", registry=registry)
+        self.turns = Counter("arqube_worker_turns", "Calls that ended jobs and took others.", registry=registry)
         self._info = Info("arqube_worker", "The worker, its queue and versions.", registry=registry)
 
-    def describe(self, *, worker: str, queue: str, slots: int, functions: Collection[str]) -> None:
+    def describe(
+        self, *, worker: str, queue: str, slots: int, functions: Collection[str], busy: Callable[[], int]
+    ) -> None:
         """Say which worker this is; every function's series exist from then on, so that rates see the first job."""
-        self._functions = functions
         self.slots.set(slots)
+        self._busy_slots.set_function(lambda: float(busy()))
         self._info.info({"worker": worker, "queue": queue, "version": version("arqube"), "arq_version": version("arq")})
-        for function in functions:
-            self._duration.labels(function)
-            self._wait.labels(function)
-            for outcome in (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.RETRIED):
-                self._jobs.labels(function, outcome)
+        self._sums.update((function, _Sums()) for function in functions)
 
     def started(self, run: Run) -> None:
         """A job's coroutine begins."""
-        if run.wait_s is not None and run.job.score > 1:  # arq moves a job to score 1 to abort it: no due time
-            self._wait.labels(self._label(run)).observe(run.wait_s)
+        wait_s = run.wait_s
+        if wait_s is not None and run.lease.score > 1:  # arq moves a job to score 1 to abort it: no due time
+            self._of(run).waits.observe(wait_s)
 
     def ended(self, run: Run, outcome: Outcome) -> None:
         """A job ended in this worker, whether it was started or not."""
-        self._jobs.labels(self._label(run), outcome).inc()
-        if run.duration_s is not None and outcome is not Outcome.RETURNED:
-            self._duration.labels(self._label(run)).observe(run.duration_s)
+        sums = self._of(run)
+        sums.outcomes[outcome] = sums.outcomes.get(outcome, 0) + 1
+        duration_s = run.duration_s
+        if duration_s is not None and outcome is not Outcome.RETURNED:
+            sums.durations.observe(duration_s)
 
-    def _label(self, run: Run) -> str:
-        return run.function if run.function in self._functions and run.function else UNKNOWN_FUNCTION
+    def _of(self, run: Run) -> _Sums:
+        sums = self._sums.get(run.function or "")
+        if sums is None:
+            sums = self._sums[UNKNOWN_FUNCTION] = self._unknown
+        return sums

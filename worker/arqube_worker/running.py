@@ -1,229 +1,380 @@
-"""Runs a claimed job with arq's own code, and sees to it that every run ends in Redis one way or another.
+"""Runs a leased job as arq's ``run_job`` does, and says how it ends; the loop writes that to Redis in its next turn.
 
-Left to arq: how a payload becomes a call, and how its result is written. Ours: what becomes of a run which our stop,
-Redis or a hook interrupts, and what is known of it afterwards.
+arq's ``Worker`` is the base for what an app may rely on: its arguments, their meaning, and the counters it shows.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import pickle
+import logging
+import sys
 import time
-from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
-from dataclasses import replace
-from functools import partial
-from typing import Any, Final
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
 
 import arq.worker
-from redis.exceptions import RedisError
+from arq.jobs import SerializationError, deserialize_job_raw, serialize_result
+from arq.utils import ms_to_datetime, timestamp_ms
+from arq.worker import JobExecutionFailed, Retry, RetryJob
 
-from arqube_queue import claims
-from arqube_worker import logs
+from arqube_queue import turns
+from arqube_queue.leases import LeaseKeeper
+from arqube_queue.turns import Death, End, Lease
+from arqube_worker import logs, runs
 from arqube_worker.drain import Drain
 from arqube_worker.health import Health
 from arqube_worker.heartbeats import Tally
 from arqube_worker.metrics import Metrics
-from arqube_worker.runs import Outcome, Run, outcome_of_refusal, outcome_of_run
+from arqube_worker.runs import Cause, Outcome, Run, Verdict, verdict
 
-FIRST_BACKOFF_S: Final = 0.1
-LAST_BACKOFF_S: Final = 2.0
-REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
+LEASE_BEYOND_TIMEOUT_S: Final = 10.0
+"""How much longer than its timeout a job's lease is renewed: time to clean up, as arq gives."""
+ABORTED_SCORE: Final = 1
+"""Where arq's ``Job.abort`` moves a deferred job, before it adds it to the set of jobs to abort."""
+ABORT_PENDING_MS: Final = 100
+"""How long that may take; if it was never done, the job runs, as under arq."""
+RESULT_LIMIT: Final = 256 * 1024 * 1024
+"""Bytes of a result; Redis takes no value above 512 MB, and would close the connection at each attempt."""
 
-_run: ContextVar[Run] = ContextVar("run")
 logger = logs.get_logger(__name__)
+_levels = logging.getLogger(__name__)
+_FAILURES: Final = frozenset(Outcome) - {
+    *(Outcome.SUCCEEDED, Outcome.RETRIED, Outcome.RETURNED, Outcome.PUT_BACK, Outcome.LEASE_LOST)
+}
+"""What arq counts as failed jobs."""
+_BEFORE_START: Final = {
+    Cause.ABORT: Verdict.ABORT,
+    Cause.STOP: Verdict.RETURN,
+    Cause.TIMEOUT: Verdict.RETURN,
+    Cause.LEASE_LOST: Verdict.FORGET,
+}
+
+
+class Ended(NamedTuple):
+    """A run that is over, how its end is written, and what it counts as once that is done (None: it goes on)."""
+
+    run: Run
+    end: End
+    outcome: Outcome | None
 
 
 class JobRunner(arq.worker.Worker):
-    """arq's Worker with each run observed. ``options`` are its arguments, and it raises what it raises."""
+    """Begins runs and collects their ends. ``options`` are arq's arguments, and it raises what arq's Worker raises.
+
+    Attributes:
+        done: Runs whose end Redis does not know yet, in order.
+        runs: Those whose code is not over.
+    """
+
+    leases: LeaseKeeper
 
     def __init__(self, *, metrics: Metrics, **options: Any) -> None:
         super().__init__(**options)
         self.drain = Drain()
-        self.health = Health(lease_s=self.in_progress_timeout_s, loop_turned_at=time.monotonic())
+        self.health = Health(longest_run_s=self.in_progress_timeout_s, loop_turned_at=time.monotonic())
         self.tally = Tally()
         self.metrics = metrics
-        # arq would print results, in lines that we drop, and fail a job whose result cannot be printed.
-        self.log_results = False
-        self._observe()
+        self.done: deque[Ended] = deque()
+        self.runs: dict[Run, None] = {}
 
-    async def run_to_the_end(self, run: Run) -> None:
-        """Run a claimed job; one that is returning already is given back instead. Raises nothing."""
-        _run.set(run)
-        logs.bind_job(job_id=run.job.job_id)
-        try:
-            if run.returning:
-                await self._give_back(run)
-            else:
-                await self.run_job(run.job.job_id, run.job.score)
-        except Exception as error:
-            if isinstance(error, REDIS_ERRORS) and not run.attempt:
-                self.redis_failed("starting a job", error)
-                await self._give_back(run)
-                return
-            # The app's on_job_start: the try counts, or a hook that always fails would spin for ever.
-            logger.exception("on_job_start failed")
-            release = partial(super().finish_job, run.job.job_id, False, None, None, False, None, None)
-            await self._insist(run, release)
-            self._settle(run, Outcome.RETRIED)
+    def run_ended(self) -> None:
+        """Called whenever a run is over, or its end is to be written."""
 
-    async def hand_back(self, run: Run) -> None:
-        """Give a job back as it was before its claim.
+    # -- beginning --
 
-        Raises:
-            redis.exceptions.RedisError, OSError: No answer; it can be repeated.
-        """
-        await claims.hand_back(self.pool, run.job)
-        self._settle(run, Outcome.RETURNED)
-
-    def redis_failed(self, during: str, error: BaseException) -> None:
-        """Note that Redis did not do what it was asked."""
-        self.health.redis_failing = True
-        self.metrics.redis_errors.inc()
-        logger.warning("Redis failed", during=during, error=f"{type(error).__name__}: {error}")
-
-    # -- what arq calls to write the end of a run --
-
-    async def finish_job(
-        self,
-        job_id: str,
-        finish: bool,
-        result_data: bytes | None,
-        result_timeout_s: float | None,
-        keep_result_forever: bool,
-        incr_score: int | None,
-        keep_in_progress: float | None,
-    ) -> None:
-        """As arq, but a run which our stop interrupted is given back, and Redis is asked until it answers."""
-        run = _run.get()
-        if self._interrupted(run):
-            await self._give_back(run)
+    def begin(self, lease: Lease) -> None:
+        """Start the leased job, or say at once why it is not started."""
+        run = Run(lease)
+        if self.drain.stopping:
+            self._end(run, turns.give_back(lease), Outcome.RETURNED)
             return
-        write = partial(super().finish_job, job_id, finish, result_data, result_timeout_s, keep_result_forever)
-        await self._insist(run, partial(write, incr_score, keep_in_progress))
-        self._settle(run, outcome_of_run(run, final=finish))
-
-    async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:
-        """As arq, for a job that was not started."""
-        run = _run.get()
-        if self.keep_result_forever:  # arq would write a life of 0 ms, which Redis refuses.
-            await self._insist(run, partial(super().finish_job, job_id, True, result_data, None, True, None, None))
+        if lease.payload is None:
+            self._refuse(run, (), {}, JobExecutionFailed("job expired"), Outcome.EXPIRED)
+            return
+        try:
+            name, args, kwargs, first_try, enqueued_ms = deserialize_job_raw(
+                lease.payload, deserializer=self.job_deserializer
+            )
+        except SerializationError as error:
+            logger.exception("the payload cannot be decoded", job_id=lease.job_id)
+            self._refuse(run, (), {}, error, Outcome.UNDECODABLE)
+            return
+        run.function, run.enqueued_ms, run.attempt = name, enqueued_ms, max(lease.tries, first_try or 0)
+        function = self.functions.get(name)
+        if self.allow_abort_jobs and lease.score == ABORTED_SCORE and not lease.aborted:
+            # Its client has moved it to the front and is about to say why.
+            soon_ms = timestamp_ms() + ABORT_PENDING_MS
+            self._end(run, turns.requeue(lease, due_ms=soon_ms, tries=lease.tries - 1), Outcome.PUT_BACK)
+        elif self.allow_abort_jobs and lease.aborted:
+            self._refuse(run, args, kwargs, asyncio.CancelledError(), Outcome.ABORTED)
+        elif function is None:
+            refusal = JobExecutionFailed(f"function {name!r} not found")
+            self._refuse(run, args, kwargs, refusal, Outcome.UNKNOWN_FUNCTION)
+        elif run.attempt > (most := self.max_tries if function.max_tries is None else function.max_tries):
+            refusal = JobExecutionFailed(f"max {most} retries exceeded")
+            self._refuse(run, args, kwargs, refusal, Outcome.TRIES_EXHAUSTED)
         else:
-            await self._insist(run, partial(super().finish_failed_job, job_id, result_data))
-        self._settle(run, outcome_of_refusal(run, self.functions))
+            timeout_s = self.job_timeout_s if function.timeout_s is None else function.timeout_s
+            self._hold(run, timeout_s)
+            self.runs[run] = None
+            run.task = self.loop.create_task(self._run(run, function, args, kwargs, timeout_s))
 
-    def _interrupted(self, run: Run) -> bool:
-        """Whether the run ended because we stopped it.
+    def _hold(self, run: Run, timeout_s: float | None) -> None:
+        until = None if timeout_s is None else time.monotonic() + timeout_s + LEASE_BEYOND_TIMEOUT_S
+        self.leases.hold(run.lease, until)
 
-        Any error after our cancellation counts: drivers often turn a cancellation into an error of their own. With
-        ``retry_jobs=False`` the app has said that a job which began must not begin again, so it fails as in arq.
-        """
-        if not run.returning or run.started_at is None:
-            return run.returning
-        own_wish = run.error is None or run.aborting or isinstance(run.error, arq.worker.Retry | arq.worker.RetryJob)
-        return self.retry_jobs and not own_wish
+    def _refuse(
+        self, run: Run, args: tuple[Any, ...], kwargs: dict[Any, Any], error: BaseException, outcome: Outcome
+    ) -> None:
+        """End a job that is not started, as arq's ``job_failed`` does: the worker's ``keep_result`` counts."""
+        now_ms = timestamp_ms()
+        result, life_ms = None, 0
+        if self.keep_result_forever or self.keep_result_s:
+            life_ms = 0 if self.keep_result_forever else int((self.keep_result_s or 0) * 1000)
+            result = self._result(run, args, kwargs, False, error, now_ms, now_ms)
+        text = f"{type(error).__name__}: {error}"
+        cause = error.__cause__
+        if cause is not None:
+            text = f"{text} ({type(cause).__name__}: {cause})"
+        death = self._death(run, outcome.value, text, _traceback(error) if cause else "")
+        if outcome is Outcome.ABORTED:
+            self._end(run, turns.finish(run.lease, result, life_ms=life_ms), outcome)
+        elif outcome is Outcome.UNKNOWN_FUNCTION:
+            self._end(run, turns.put_back(run.lease, result, death, life_ms=life_ms), Outcome.PUT_BACK)
+        else:
+            self._end(run, turns.bury(run.lease, result, death, life_ms=life_ms), outcome)
 
-    async def _give_back(self, run: Run) -> None:
-        await self._insist(run, partial(claims.hand_back, self.pool, run.job))
-        self._settle(run, Outcome.RETURNED)
+    # -- running --
 
-    def _settle(self, run: Run, outcome: Outcome) -> None:
-        run.settled = True
-        self.metrics.ended(run, outcome)
-        self.tally.ended(run, outcome)
-        duration_s = None if run.duration_s is None else round(run.duration_s, 6)
-        logger.info("job ended", outcome=outcome, duration_s=duration_s)
-
-    async def _insist(self, run: Run, write: Callable[[], Awaitable[object]]) -> None:
-        """Write until Redis has answered, or until the job's lease is over and another worker may have it.
-
-        A write whose answer got lost may have been done. It ends the lease, so while the lease is there it was not.
-        """
-        deadline = time.monotonic() + self.in_progress_timeout_s
-        backoff_s = FIRST_BACKOFF_S
-        ours = True
-        while ours and time.monotonic() < deadline:
-            try:
-                await write()
-                return
-            except REDIS_ERRORS as error:
-                self.redis_failed("finishing a job", error)
-            await asyncio.sleep(backoff_s)
-            backoff_s = min(2 * backoff_s, LAST_BACKOFF_S)
-            with contextlib.suppress(*REDIS_ERRORS):
-                ours = await claims.is_leased(self.pool, run.job)
-        if ours:
-            logger.error("the end of a job could not be written while its lease lasted")
-
-    # -- looking over arq's shoulder --
-
-    def _observe(self) -> None:
-        """See the payload arq reads, the coroutine it calls and the failure it stores.
-
-        Everything of the app's is called through, so that hooks, serializers and functions behave as before.
-        """
-        decode, encode = self.job_deserializer or pickle.loads, self.job_serializer or pickle.dumps
-        start_hook = self.on_job_start
-
-        def observed_decode(payload: bytes) -> dict[str, Any]:
-            document: dict[str, Any] = decode(payload)
-            _run.get().function = document["f"]
-            logs.bind_job(function=document["f"])
-            return document
-
-        def observed_encode(document: dict[str, Any]) -> bytes:
-            run = _run.get()
-            if run.started_at is None and isinstance(document["r"], BaseException):
-                run.refusal = document["r"]
-            return encode(document)
-
-        async def observed_start(ctx: dict[Any, Any]) -> None:
-            _run.get().attempt = ctx["job_try"]
-            logs.bind_job(**{"try": ctx["job_try"]})
-            if start_hook is not None:
-                await start_hook(ctx)
-
-        self.job_deserializer, self.job_serializer = observed_decode, observed_encode
-        self.on_job_start = observed_start
-        self.on_job_end = _logged("on_job_end", self.on_job_end)
-        self.after_job_end = _logged("after_job_end", self.after_job_end)
-        self.functions = {
-            name: replace(function, coroutine=self._observed(function.coroutine))
-            for name, function in self.functions.items()
+    async def _run(
+        self, run: Run, function: Any, args: tuple[Any, ...], kwargs: dict[Any, Any], timeout_s: float | None
+    ) -> None:
+        """Run the job with its hooks. Raises nothing, whatever the app does."""
+        runs.current.set(run)
+        lease = run.lease
+        ctx: dict[Any, Any] = {
+            **self.ctx,
+            "job_id": lease.job_id,
+            "job_try": run.attempt,
+            "enqueue_time": ms_to_datetime(run.enqueued_ms),
+            "score": lease.score,
         }
-
-    def _observed(self, coroutine: Any) -> Any:
-        async def observed(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> Any:
-            run = _run.get()
-            if self.drain.requested.is_set():  # The signal came after the claim: nothing starts any more.
-                run.returning = True
-                raise asyncio.CancelledError
+        if self.on_job_start is not None and not await self._call_start_hook(run, ctx, timeout_s):
+            return
+        result: Any = None
+        error: BaseException | None = None
+        if self.drain.stopping:  # The signal came after the lease: nothing starts any more.
+            run.cause = run.cause or Cause.STOP
+        if run.cause is not None:
+            error = asyncio.CancelledError()
+        else:
             run.started_at = time.time()
             self.tally.started += 1
             self.metrics.started(run)
-            logger.info("job started", wait_s=run.wait_s and round(run.wait_s, 6))
+            if _levels.isEnabledFor(logging.INFO):
+                self.tell_start(run, args, kwargs)
+            timer = None if timeout_s is None else self.loop.call_later(timeout_s, run.cancel, Cause.TIMEOUT)
             try:
-                return await coroutine(ctx, *args, **kwargs)
-            except BaseException as error:
-                run.error = error
-                run.aborting = run.job.job_id in self.aborting_tasks
+                result = await function.coroutine(ctx, *args, **kwargs)
+            except GeneratorExit:  # The loop was closed over it.
                 raise
-            finally:
-                run.ended_at = time.time()
+            except BaseException as raised:  # also SystemExit and the like: one job must not end all
+                error = raised
+            run.ended_at = time.time()
+            if timer is not None:
+                timer.cancel()
+            if run.cause is not None:
+                _forget_cancellation(run.task)
+        try:
+            end, outcome = self._judge(run, function, args, kwargs, result, error)
+        except Exception as broken:  # an app's serializer, an exception's __str__
+            logger.exception("the end of a job could not be told as it was")
+            end, outcome = self._judge(run, function, (), {}, None, JobExecutionFailed(type(broken).__name__))
+        if outcome is not Outcome.RETURNED or run.started_at is not None:
+            await self._call_hook("on_job_end", self.on_job_end, ctx)
+        if self.after_job_end is not None and outcome is not Outcome.RETURNED:
+            run.written = self.loop.create_future()
+            self._end(run, end, outcome)
+            await run.written
+            await self._call_hook("after_job_end", self.after_job_end, ctx)
+            del self.runs[run]
+            self.run_ended()
+        else:
+            del self.runs[run]
+            self._end(run, end, outcome)
 
-        return observed
+    async def _call_start_hook(self, run: Run, ctx: dict[Any, Any], timeout_s: float | None) -> bool:
+        assert self.on_job_start is not None  # noqa: S101
+        try:
+            await self.on_job_start(ctx)
+        except (Exception, asyncio.CancelledError):
+            # The try counts, or a hook that always fails would spin for ever.
+            logger.exception("on_job_start failed")
+            del self.runs[run]
+            self._end(run, turns.requeue(run.lease, tries=run.attempt), Outcome.RETRIED)
+            return False
+        self._hold(run, timeout_s)  # The job's time begins now.
+        return True
 
-
-def _logged(name: str, hook: Any) -> Any:
-    """The hook with its errors logged: arq would stop the worker and leave the job neither finished nor free."""
-    if hook is None:
-        return None
-
-    async def logged(ctx: dict[Any, Any]) -> None:
+    async def _call_hook(self, name: str, hook: Any, ctx: dict[Any, Any]) -> None:
+        """Call a hook; its errors are logged, as the job's end must be written nevertheless."""
+        if hook is None:
+            return
         try:
             await hook(ctx)
-        except Exception:
+        except (Exception, asyncio.CancelledError):
             logger.exception(f"{name} failed")
 
-    return logged
+    # -- ending --
+
+    def _judge(
+        self,
+        run: Run,
+        function: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[Any, Any],
+        result: Any,
+        error: BaseException | None,
+    ) -> tuple[End | None, Outcome]:
+        """How the run's end is written, and what it counts as."""
+        if run.started_at is None and error is not None:  # It never began, so it may always begin elsewhere.
+            decision = _BEFORE_START[run.cause or Cause.STOP]
+        else:
+            decision = verdict(error, run.cause, retry_jobs=self.retry_jobs, own_wish=(Retry, RetryJob))
+        lease = run.lease
+        keep_ms = int(arq.worker.keep_cronjob_progress * 1000) if hasattr(function, "next_run") else 0
+        tries = run.attempt if run.attempt != lease.tries else None
+        match decision:
+            case Verdict.FORGET:
+                return None, Outcome.LEASE_LOST
+            case Verdict.RETURN:
+                return turns.give_back(lease), Outcome.RETURNED
+            case Verdict.AGAIN:
+                return turns.requeue(lease, tries=tries, keep_in_progress_ms=keep_ms), Outcome.RETRIED
+            case Verdict.RETRY:
+                defer_ms = getattr(error, "defer_score", None)
+                due_ms = timestamp_ms() + defer_ms if defer_ms else None
+                end = turns.requeue(lease, due_ms=due_ms, tries=tries, keep_in_progress_ms=keep_ms)
+                return end, Outcome.RETRIED
+        if decision is not Verdict.SUCCEED:
+            timed_out = run.cause is Cause.TIMEOUT and isinstance(error, asyncio.CancelledError)
+            result = error = asyncio.TimeoutError() if timed_out else error
+        data, life_ms = None, 0
+        forever = self.keep_result_forever if function.keep_result_forever is None else function.keep_result_forever
+        life_s = self.keep_result_s if function.keep_result_s is None else function.keep_result_s
+        if forever or (life_s or 0) > 0:
+            life_ms = 0 if forever else max(1, int((life_s or 0) * 1000))
+            started_ms, ended_ms = int((run.started_at or 0) * 1000), int((run.ended_at or 0) * 1000)
+            data = self._result(run, args, kwargs, error is None, result, started_ms, ended_ms)
+        if decision is Verdict.FAIL and error is not None:
+            timed_out = isinstance(error, asyncio.TimeoutError) and run.cause is Cause.TIMEOUT
+            self._log_failure(error)
+            text, frames = f"{type(error).__name__}: {error}", _traceback(error)
+            death = self._death(run, "timeout" if timed_out else "failed", text, frames)
+            return turns.bury(lease, data, death, life_ms=life_ms, keep_in_progress_ms=keep_ms), Outcome.FAILED
+        outcome = Outcome.ABORTED if decision is Verdict.ABORT else Outcome.SUCCEEDED
+        return turns.finish(lease, data, life_ms=life_ms, keep_in_progress_ms=keep_ms), outcome
+
+    def _log_failure(self, error: BaseException) -> None:
+        details: Mapping[str, Any] = {}
+        try:
+            extra = getattr(error, "extra", None)
+            if extra is not None:
+                details = {"extra": extra() if callable(extra) else extra}
+        except Exception:
+            logger.exception("the failure's own 'extra' failed")
+        logger.error("job failed", exc_info=error, **details)
+
+    def _result(
+        self,
+        run: Run,
+        args: tuple[Any, ...],
+        kwargs: dict[Any, Any],
+        success: bool,
+        result: Any,
+        started_ms: int,
+        ended_ms: int,
+    ) -> bytes | None:
+        """arq's serialized result."""
+        name = run.function if run.function is not None else "<unknown>"
+
+        def serialize(success: bool, result: Any) -> bytes | None:
+            return serialize_result(
+                name,
+                args,
+                kwargs,
+                run.attempt or run.lease.tries,
+                run.enqueued_ms,
+                success,
+                result,
+                started_ms,
+                ended_ms,
+                f"{run.lease.job_id}:{name}",
+                self.queue_name,
+                job_id=run.lease.job_id,
+                serializer=self.job_serializer,
+            )
+
+        data = serialize(success, result)
+        if data is not None and len(data) > RESULT_LIMIT:
+            logger.error("the result is too large for Redis", bytes=len(data))
+            data = serialize(False, "unable to serialize result")  # arq's words for one that cannot be kept
+        return data
+
+    def _death(self, run: Run, reason: str, error: str, frames: str) -> Death:
+        return Death(reason, run.function or "", error, frames, run.attempt or run.lease.tries, run.enqueued_ms)
+
+    def _end(self, run: Run, end: End | None, outcome: Outcome) -> None:
+        if end is None:
+            self.settle(run, outcome)
+        else:
+            self.done.append(Ended(run, end, outcome))
+        self.run_ended()
+
+    def settle(self, run: Run, outcome: Outcome) -> None:
+        """Redis knows how the run ended."""
+        self.leases.release(run.lease)
+        self.metrics.ended(run, outcome)
+        self.tally.ended(run, outcome)
+        if outcome is Outcome.SUCCEEDED:
+            self.jobs_complete += 1
+        elif outcome is Outcome.RETRIED:
+            self.jobs_retried += 1
+        elif outcome in _FAILURES:
+            self.jobs_failed += 1
+        if _levels.isEnabledFor(logging.INFO):
+            self.tell_end(run, outcome)
+        if run.written is not None and not run.written.done():
+            run.written.set_result(None)
+
+    # -- telling people --
+
+    def tell_start(self, run: Run, args: tuple[Any, ...], kwargs: dict[Any, Any]) -> None:
+        """Log that a job began: without its arguments, which may hold personal data."""
+        logger.info("job started", wait_s=run.wait_s and round(run.wait_s, 6))
+
+    def tell_end(self, run: Run, outcome: Outcome) -> None:
+        """Log how it ended."""
+        duration_s = None if run.duration_s is None else round(run.duration_s, 6)
+        logger.info("job ended", outcome=outcome.value, duration_s=duration_s, **logs.names_of(run))
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:  # an exception's own __str__
+        return f"{type(error).__name__}"
+
+
+if sys.version_info >= (3, 11):
+
+    def _forget_cancellation(task: asyncio.Task[None] | None) -> None:
+        """We asked for the cancellation and have seen its effect; what follows in the task is not cancelled."""
+        if task is not None:
+            while task.cancelling():
+                task.uncancel()
+
+else:
+    _forget_cancellation: Callable[[asyncio.Task[None] | None], None] = lambda _task: None  # noqa: E731

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from arq.connections import RedisSettings
 
 from arqube_queue import environment as env
 from arqube_queue.connection import InvalidAddressError, RedisAddress
+from arqube_queue.turns import Policy
 
 PARAMETERS: Final = frozenset(inspect.signature(arq.worker.Worker).parameters)
 """The names arq knows; it drops all others in silence."""
@@ -51,11 +52,13 @@ class Configuration:
         options: The arguments of ``arq.worker.Worker``, without those that say where Redis is.
         redis: Where Redis is; an address when the environment says it, else what the settings say.
         shutdown_timeout_s: Seconds a stopping worker may finish its jobs.
+        policy: What holds for the worker's leases, payloads and dead letters.
     """
 
     options: Mapping[str, Any]
     redis: RedisSettings | RedisAddress
     shutdown_timeout_s: float
+    policy: Policy = field(default_factory=Policy)
 
 
 def load(target: str) -> LoadedSettings:
@@ -116,6 +119,7 @@ def configure(loaded: LoadedSettings, environ: Mapping[str, str]) -> Configurati
         options=options,
         redis=address or settings or RedisSettings(),
         shutdown_timeout_s=_shutdown_timeout(options, environ),
+        policy=_policy(options, environ),
     )
 
 
@@ -124,12 +128,35 @@ def _shutdown_timeout(options: Mapping[str, Any], environ: Mapping[str, str]) ->
     if not text:
         # arq's default of 0 means that nobody has thought about it: jobs would be cancelled at each deploy.
         return float(options.get("job_completion_wait") or DEFAULT_SHUTDOWN_TIMEOUT_S)
+    return _seconds(environ, env.SHUTDOWN_TIMEOUT, 0.0)
+
+
+def _policy(options: Mapping[str, Any], environ: Mapping[str, str]) -> Policy:
+    default = Policy()
+    most = environ.get(env.DEAD_LETTER_MAX_ENTRIES) or str(default.dead_letter_max_entries)
+    if not most.isdecimal():
+        raise SettingsError(f"{env.DEAD_LETTER_MAX_ENTRIES} must be a whole number, not {most!r}")
+    # A burst worker is there for what is queued now: nobody comes after it.
+    grace_s = 0.0 if options.get("burst") else default.unknown_function_grace_s
+    return Policy(
+        lease_s=_seconds(environ, env.LEASE, default.lease_s, least=1.0),
+        expires_extra_ms=int(options.get("expires_extra_ms", default.expires_extra_ms)),
+        dead_letter_retention_s=_seconds(environ, env.DEAD_LETTER_RETENTION, default.dead_letter_retention_s),
+        dead_letter_max_entries=int(most),
+        unknown_function_grace_s=_seconds(environ, env.UNKNOWN_FUNCTION_GRACE, grace_s),
+    )
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: float, *, least: float = 0.0) -> float:
+    text = environ.get(name)
+    if not text:
+        return default
     try:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise SettingsError(f"{env.SHUTDOWN_TIMEOUT} must be a number of seconds, 0 or more, not {text!r}")
+    if not least <= seconds < float("inf"):
+        raise SettingsError(f"{name} must be a number of seconds, {least:g} or more, not {text!r}")
     return seconds
 
 

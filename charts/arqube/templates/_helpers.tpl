@@ -33,12 +33,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
+{{/* Name of an image, from a list of its values and the chart's appVersion. */}}
 {{- define "arqube.image" -}}
-{{- with .Values.image.registry }}{{ . }}/{{ end -}}
-{{- .Values.image.repository -}}
-{{- if .Values.image.digest -}}
-@{{ .Values.image.digest }}
+{{- $image := index . 0 -}}
+{{- with $image.registry }}{{ . }}/{{ end -}}
+{{- $image.repository -}}
+{{- if $image.digest -}}
+@{{ $image.digest }}
 {{- else -}}
-:{{ .Values.image.tag | default .Chart.AppVersion }}
+:{{ $image.tag | default (index . 1) }}
 {{- end -}}
 {{- end -}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from arqube_local.cli.dlq import dlq
 from arqube_local.cli.local import local
 
 
@@ -13,4 +14,5 @@ def main() -> None:
     """Arqube: workers for arq queues, on Kubernetes or on this machine."""
 
 
+main.add_command(dlq)
 main.add_command(local)

@@ -23,6 +23,7 @@ from arqube_local.kubelet.environment import (
     data_of,
     environment,
     expand,
+    in_folder,
     references,
     with_folders,
     with_host_ports,
@@ -41,6 +42,10 @@ PULLING_S: Final = 1.0
 """How long ErrImagePull shows before ImagePullBackOff."""
 START_ERROR: Final = 128
 """Exit code of a container whose program cannot be started, as containerd reports it."""
+
+TERMINATION_LOG: Final = "/dev/termination-log"
+"""Kubernetes' default of ``terminationMessagePath``."""
+TERMINATION_MESSAGE_BYTES: Final = 4096
 
 INHERITED: Final = ("HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "PYTHONPATH")
 """What a container gets of this machine's environment, beside PATH. Not the rest: a variable that is set in somebody's
@@ -73,7 +78,15 @@ class _Program:
 
 
 class ContainerRunner:
-    """A container from its first start to its last end."""
+    """A container from its first start to its last end.
+
+    Args:
+        ports: Ports of this machine by those the pod declares.
+        folders: Folders of this machine by the paths that the container knows.
+        termination_log: What stands in for the container's ``terminationMessagePath``.
+        init: It runs until it has succeeded once.
+        on_change: Called when its state has changed.
+    """
 
     def __init__(
         self,
@@ -83,13 +96,17 @@ class ContainerRunner:
         *,
         ports: Ports,
         folders: dict[str, str],
+        termination_log: Path,
+        init: bool = False,
         on_change: Callable[[], None],
     ) -> None:
         self._host = host
         self._pod = pod
         self._container = container
         self._ports = ports
-        self._folders = folders
+        self._folders = {**folders, container.get("terminationMessagePath", TERMINATION_LOG): str(termination_log)}
+        self._termination_log = termination_log
+        self._init = init
         self._on_change = on_change
         self._stopping = asyncio.Event()
         self._grace_s = 0.0
@@ -97,7 +114,10 @@ class ContainerRunner:
         self._image_failures = 0
         self._ends = 0
         self._name: str = container["name"]
-        self.state = ContainerState(self._name, container["image"])
+        initializing = not init and bool(pod["spec"].get("initContainers"))
+        self.state = ContainerState(
+            self._name, container["image"], Waiting("PodInitializing") if initializing else Waiting()
+        )
 
     def stop(self, grace_s: float) -> None:
         """Stop it for good, with SIGKILL after ``grace_s``; a second call can only bring that forward."""
@@ -105,6 +125,11 @@ class ContainerRunner:
         self._stopping.set()
         if self._process is not None:
             self._process.stop(self._grace_s)
+
+    @property
+    def succeeded(self) -> bool:
+        """It has ended well."""
+        return isinstance(self.state.state, Terminated) and self.state.state.code == 0
 
     async def run(self) -> None:
         """Run it until it is stopped, or ends and is not to start again."""
@@ -180,7 +205,9 @@ class ContainerRunner:
             base["TMPDIR"] = self._folders["/tmp"]  # noqa: S108
         variables = with_folders(with_host_ports(declared, self._ports), self._folders)
         return _Program(
-            arguments=[expand(each, variables) for each in (*command, *container.get("args", []))],
+            arguments=[
+                in_folder(expand(each, variables), self._folders) for each in (*command, *container.get("args", []))
+            ],
             environment={**base, **variables},
             folder=self._host.app_folder,  # a workingDir is a path of the image, whose place the app's folder takes
         )
@@ -194,6 +221,8 @@ class ContainerRunner:
             self._set(state=ended, last=last, restarts=restarts)
             await self._event("Failed", f"Error: {problem}", warning=True)
             return ended
+        self._termination_log.parent.mkdir(parents=True, exist_ok=True)
+        self._termination_log.write_bytes(b"")
         process = await self._host.guard.start(
             program.arguments, environment=program.environment, folder=program.folder, log=self._log_file()
         )
@@ -208,13 +237,14 @@ class ContainerRunner:
         if not probing.cancelled():
             probing.result()  # nothing, or the error that ended it
         self._process = None
-        ended = Terminated(code, started, time.time(), "Error" if code else "Completed")
-        self._set(state=ended, ready=False, started=False)
+        said = self._termination_log.read_bytes()[:TERMINATION_MESSAGE_BYTES].decode(errors="replace")
+        ended = Terminated(code, started, time.time(), "Error" if code else "Completed", said)
+        self._set(state=ended, ready=self._init and code == 0, started=False)
         return ended
 
     def _restarts(self, ended: Terminated) -> bool:
         policy = self._pod["spec"].get("restartPolicy", "Always")
-        return policy == "Always" or (policy == "OnFailure" and ended.code != 0)
+        return (policy == "Always" and not self._init) or (policy != "Never" and ended.code != 0)
 
     async def _back_off(self, ended: Terminated) -> None:
         wait_s, self._ends = self._host.crash_back_off.restart_s(self._ends, ended.finished - ended.started)

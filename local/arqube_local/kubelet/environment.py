@@ -147,11 +147,12 @@ def with_host_ports(variables: Mapping[str, str], ports: Mapping[int, int]) -> d
 
 def with_folders(variables: Mapping[str, str], folders: Mapping[str, str]) -> dict[str, str]:
     """Variables that hold a mount path, or a path below one, changed to the folder that stands in for the mount."""
+    return {name: in_folder(value, folders) for name, value in variables.items()}
 
-    def moved(value: str) -> str:
-        for mount, folder in sorted(folders.items(), key=lambda each: -len(each[0])):
-            if value == mount or value.startswith(f"{mount}/"):
-                return folder + value[len(mount) :]
-        return value
 
-    return {name: moved(value) for name, value in variables.items()}
+def in_folder(value: str, folders: Mapping[str, str]) -> str:
+    """``value``; where it is a mount path, or a path below one, the path in the folder that stands in for the mount."""
+    for mount, folder in sorted(folders.items(), key=lambda each: -len(each[0])):
+        if value == mount or value.startswith(f"{mount}/"):
+            return folder + value[len(mount) :]
+    return value

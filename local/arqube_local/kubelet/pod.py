@@ -25,8 +25,8 @@ FORCED_GRACE_S: Final = 2.0
 """For a pod whose object has gone before its processes."""
 STATUS_RETRY_S: Final = 0.5
 NOT_FOUND: Final = 404
-
-UNSUPPORTED: Final = ("initContainers", "ephemeralContainers")
+TERMINATION_LOGS: Final = ".termination"
+"""A folder beside those of the volumes, whose names are DNS labels."""
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +38,7 @@ class PodRunner:
         self._host = host
         self._pod = pod
         self._host_ports = host_ports
+        self._inits: tuple[ContainerRunner, ...] = ()
         self._containers: tuple[ContainerRunner, ...] = ()
         self._stopping = asyncio.Event()
         self._grace_s = 0.0
@@ -72,7 +73,7 @@ class PodRunner:
         """Stop all containers for good, with SIGKILL after ``grace_s``; later calls can only bring that forward."""
         self._grace_s = min(grace_s, self._grace_s) if self._stopping.is_set() else grace_s
         self._stopping.set()
-        for container in self._containers:
+        for container in (*self._inits, *self._containers):
             container.stop(self._grace_s)
 
     async def run(self) -> None:
@@ -82,7 +83,7 @@ class PodRunner:
         try:
             ports = await self._take_on()
             if (folders := await self._mount(folder)) is not None:
-                await self._run_containers(ports, folders)
+                await self._run_containers(ports, folders, folder / TERMINATION_LOGS)
         finally:
             for port in ports.values():
                 self._host_ports.release(port)
@@ -100,10 +101,15 @@ class PodRunner:
             await self._insist(
                 lambda: self._host.client.patch_metadata(PODS, *self._key, annotations, field_manager=FIELD_MANAGER)
             )
-        for field in UNSUPPORTED:
-            if self._pod["spec"].get(field):
-                await self._event("Unsupported", f"the process kubelet does not run {field}", warning=True)
+        for kind in self._unsupported():
+            await self._event("Unsupported", f"the process kubelet does not run {kind}", warning=True)
         return ports
+
+    def _unsupported(self) -> list[str]:
+        spec = self._pod["spec"]
+        found = ["ephemeralContainers"] if spec.get("ephemeralContainers") else []
+        sidecars = [each for each in spec.get("initContainers", []) if each.get("restartPolicy") == "Always"]
+        return [*found, "initContainers with restartPolicy Always"] if sidecars else found
 
     async def _mount(self, folder: Path) -> dict[str, Path] | None:
         """The folders of the volumes, once they can be provided; None if the pod is stopped before."""
@@ -114,31 +120,40 @@ class PodRunner:
                 await self._event("FailedMount", f"MountVolume.SetUp failed: {error}", warning=True)
             except ApiError as error:
                 log.warning("volumes_not_read", pod=self._key, error=str(error))
-            waiting = tuple(ContainerState(each["name"], each["image"]) for each in self._pod["spec"]["containers"])
-            await self._write_status(waiting)
+            await self._write_status(
+                *(
+                    tuple(ContainerState(each["name"], each["image"]) for each in self._pod["spec"].get(field, []))
+                    for field in ("initContainers", "containers")
+                )
+            )
             with suppress(TimeoutError):
                 async with asyncio.timeout(RETRY_S):
                     await self._stopping.wait()
         return None
 
-    async def _run_containers(self, ports: Ports, folders: dict[str, Path]) -> None:
-        self._containers = tuple(
-            ContainerRunner(
+    async def _run_containers(self, ports: Ports, folders: dict[str, Path], logs: Path) -> None:
+        def runner(container: dict[str, Any], *, init: bool) -> ContainerRunner:
+            return ContainerRunner(
                 self._host,
                 self._pod,
-                each,
+                container,
                 ports=ports,
-                folders=mounts(each, folders),
+                folders=mounts(container, folders),
+                termination_log=logs / container["name"],
+                init=init,
                 on_change=self._changed.set,
             )
-            for each in self._pod["spec"]["containers"]
+
+        spec = self._pod["spec"]
+        self._inits = tuple(
+            runner(each, init=True) for each in spec.get("initContainers", []) if each.get("restartPolicy") != "Always"
         )
+        self._containers = tuple(runner(each, init=False) for each in spec["containers"])
         self._changed.set()
         publishing = asyncio.create_task(self._publish())
         try:
             async with asyncio.TaskGroup() as tasks:
-                for container in self._containers:
-                    tasks.create_task(container.run())
+                tasks.create_task(self._run_in_order())
                 await self._stopping.wait()
                 if "deletionTimestamp" in self._pod["metadata"]:
                     for container in self._containers:
@@ -146,21 +161,34 @@ class PodRunner:
         finally:
             publishing.cancel()
             await asyncio.wait([publishing])
-        await self._write_status(tuple(each.state for each in self._containers))
+        await self._show_containers()
+
+    async def _run_in_order(self) -> None:
+        """One init container after the other, each until it has succeeded; then the containers, all at once."""
+        for container in self._inits:
+            await container.run()
+            if not container.succeeded:
+                return
+        async with asyncio.TaskGroup() as tasks:
+            for container in self._containers:
+                tasks.create_task(container.run())
+
+    async def _show_containers(self) -> bool:
+        return await self._write_status(*(tuple(one.state for one in part) for part in (self._inits, self._containers)))
 
     async def _publish(self) -> None:
         """Write the status whenever a container's state has changed."""
         while True:
             await self._changed.wait()
             self._changed.clear()
-            if not await self._write_status(tuple(each.state for each in self._containers)):
+            if not await self._show_containers():
                 await asyncio.sleep(STATUS_RETRY_S)
                 self._changed.set()
 
-    async def _write_status(self, containers: tuple[ContainerState, ...]) -> bool:
+    async def _write_status(self, inits: tuple[ContainerState, ...], containers: tuple[ContainerState, ...]) -> bool:
         """Whether the status stands in the object, or there is no object any more."""
         policy = self._pod["spec"].get("restartPolicy", "Always")
-        status = pod_status(containers, policy, self._status, start_time=self._started, now=time.time())
+        status = pod_status(containers, policy, self._status, inits=inits, start_time=self._started, now=time.time())
         if status == self._status or not self._exists:
             return True
         try:

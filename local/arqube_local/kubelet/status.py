@@ -61,8 +61,11 @@ def exit_code(returned: int) -> int:
     return returned if returned >= 0 else 128 - returned
 
 
-def phase(containers: tuple[ContainerState, ...], restart_policy: str) -> str:
+def phase(containers: tuple[ContainerState, ...], restart_policy: str, inits: tuple[ContainerState, ...] = ()) -> str:
     """The pod's phase (``getPhase`` of ``kubelet_pods.go``)."""
+    if unfinished := _unfinished(inits):
+        gave_up = restart_policy == "Never" and isinstance(unfinished[0].state, Terminated)
+        return "Failed" if gave_up else "Pending"
     states = [each.state for each in containers]
     ended = [each.state if isinstance(each.state, Terminated) else each.last for each in containers]
     if any(isinstance(state, Waiting) and end is None for state, end in zip(states, ended, strict=True)):
@@ -75,11 +78,16 @@ def phase(containers: tuple[ContainerState, ...], restart_policy: str) -> str:
     return "Failed" if restart_policy == "Never" else "Running"
 
 
+def _unfinished(inits: tuple[ContainerState, ...]) -> list[ContainerState]:
+    return [each for each in inits if not (isinstance(each.state, Terminated) and each.state.code == 0)]
+
+
 def pod_status(
     containers: tuple[ContainerState, ...],
     restart_policy: str,
     previous: dict[str, Any],
     *,
+    inits: tuple[ContainerState, ...] = (),
     start_time: float,
     now: float,
 ) -> dict[str, Any]:
@@ -88,12 +96,19 @@ def pod_status(
     Args:
         containers: In the order of the spec.
         restart_policy: The pod's.
+        inits: The init containers, likewise.
         previous: The status last written, or an empty one: a condition that stays keeps its transition time.
         start_time: When the kubelet took the pod on, seconds since the epoch.
         now: Seconds since the epoch.
     """
     unready = [each.name for each in containers if not each.ready]
-    over = phase(containers, restart_policy)
+    over = phase(containers, restart_policy, inits)
+    uninitialized = [each.name for each in _unfinished(inits)]
+    initialized = (
+        ("False", "ContainersNotInitialized", f"containers with incomplete status: [{' '.join(uninitialized)}]")
+        if uninitialized
+        else ("True", "", "")
+    )
     ready = (
         ("True", "", "")
         if not unready
@@ -103,7 +118,7 @@ def pod_status(
     )
     values = {
         "PodScheduled": ("True", "", ""),
-        "Initialized": ("True", "", ""),
+        "Initialized": initialized,
         "ContainersReady": ready,
         "Ready": ready,
     }
@@ -115,6 +130,7 @@ def pod_status(
         "podIPs": [{"ip": POD_IP}],
         "startTime": to_timestamp(start_time),
         "conditions": [_condition(kind, value, known.get(kind), now) for kind, value in values.items()],
+        **({"initContainerStatuses": [_container_status(each) for each in inits]} if inits else {}),
         "containerStatuses": [_container_status(each) for each in containers],
     }
 

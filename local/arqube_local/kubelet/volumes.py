@@ -1,8 +1,8 @@
 """Folders that stand in for a pod's volumes.
 
-A process has no mounts of its own, so nothing appears at a ``mountPath``. Environment variables that hold such a path
-are pointed to the folder instead (:func:`arqube_local.kubelet.environment.with_folders`), and an ``emptyDir`` at /tmp
-becomes ``TMPDIR``. That reaches what programs learn from their environment; paths in code stay the machine's.
+A process has no mounts of its own, so nothing appears at a ``mountPath``. Environment variables and arguments that
+hold such a path are pointed to the folder instead (:func:`arqube_local.kubelet.environment.in_folder`), and an
+``emptyDir`` at /tmp becomes ``TMPDIR``. That reaches what programs are told; paths in code stay the machine's.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 Source of the format: Gateway API's GEP-2257, a subset of what Go and CEL's ``duration()`` read, so that the API server
 and the operator agree on every value: one to four numbers of up to five digits, each with its unit, added up.
+Where ages are meant, whole days are known too, as ``14d``; neither Go nor CEL knows a unit for them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final
 
 DURATION_PATTERN: Final = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"
 DURATION_MAX_LENGTH: Final = 4 * len("99999ms")
+DAYS_PATTERN: Final = "^[1-9][0-9]{0,2}d$"
 
 _TERM: Final = re.compile("([0-9]{1,5})(h|ms|m|s)")
 _MILLISECONDS: Final = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
@@ -30,6 +32,20 @@ def parse_duration(text: str) -> float:
     if re.fullmatch(DURATION_PATTERN, text) is None:
         raise InvalidDurationError(f"{text!r} is no duration; write it such as 90s, 5m, 1h30m or 250ms")
     return sum(int(number) * _MILLISECONDS[unit] for number, unit in _TERM.findall(text)) / 1000
+
+
+def parse_age(text: str) -> float:
+    """Seconds that ``text`` stands for: 1 to 999 whole days, or a duration.
+
+    Raises:
+        InvalidDurationError: It is neither.
+    """
+    if re.fullmatch(DAYS_PATTERN, text):
+        return int(text[:-1]) * 86_400.0
+    try:
+        return parse_duration(text)
+    except InvalidDurationError:
+        raise InvalidDurationError(f"{text!r} is no age; write it such as 14d, 36h, 1h30m or 90s") from None
 
 
 def format_duration(seconds: float) -> str:

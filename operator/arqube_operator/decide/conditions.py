@@ -85,6 +85,10 @@ def _ready(state: State, redis: Finding, workers: Finding) -> Finding:
 
 
 def _failing(pods: tuple[Pod, ...]) -> Pod | None:
-    """A pod that cannot run until somebody does something; the oldest, so that the message stays the same."""
-    failing = [pod for pod in pods if pod.failure is not None and not pod.terminating]
-    return min(failing, key=lambda pod: (pod.created_s, pod.name), default=None)
+    """A pod that cannot run until somebody does something, of the newest template: what failed before may be mended.
+
+    The oldest of them, so that the message stays the same.
+    """
+    living = sorted((pod for pod in pods if not pod.terminating), key=lambda pod: (pod.created_s, pod.name))
+    newest = living[-1].template if living else ""
+    return next((pod for pod in living if pod.failure is not None and pod.template == newest), None)

@@ -7,7 +7,9 @@ import json
 from typing import Any, Final
 
 from arqube_operator.api.v1alpha1 import RedisSpec, SecretKey, TaskQueueSpec
+from arqube_operator.decide import pod_security
 from arqube_operator.decide.overlay import overlay
+from arqube_operator.decide.runtime import Runtime, runtime
 from arqube_operator.decide.state import Identity
 from arqube_queue import environment as env
 
@@ -33,7 +35,7 @@ def selector(task_queue: str) -> dict[str, str]:
     return {TASK_QUEUE_LABEL: task_queue}
 
 
-def deployment(identity: Identity, spec: TaskQueueSpec) -> dict[str, Any]:
+def deployment(identity: Identity, spec: TaskQueueSpec, runtime_image: str) -> dict[str, Any]:
     """The manifest of the workers' Deployment, with its own hash as an annotation."""
     labels = {
         "app.kubernetes.io/name": "arqube-worker",
@@ -41,7 +43,7 @@ def deployment(identity: Identity, spec: TaskQueueSpec) -> dict[str, Any]:
         MANAGED_BY_LABEL: MANAGED_BY,
         **selector(identity.name),
     }
-    template = overlay(_pod_template(identity, spec), spec.worker.pod_template.to_object())
+    template = overlay(_pod_template(identity, spec, runtime_image), spec.worker.pod_template.to_object())
     metadata = template.setdefault("metadata", {})
     metadata["labels"] = {**metadata.get("labels", {}), **labels}
     manifest = {
@@ -73,27 +75,26 @@ def deployment(identity: Identity, spec: TaskQueueSpec) -> dict[str, Any]:
     return overlay(manifest, {"metadata": {"annotations": {SPEC_HASH_ANNOTATION: _digest(manifest)}}})
 
 
-def _pod_template(identity: Identity, spec: TaskQueueSpec) -> dict[str, Any]:
+def _pod_template(identity: Identity, spec: TaskQueueSpec, runtime_image: str) -> dict[str, Any]:
+    source = runtime(spec.worker, runtime_image)
     return {
         "spec": {
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": int(spec.shutdown.timeout_s) + GRACE_MARGIN_S,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [_container(identity, spec)],
-            "volumes": [{"name": "tmp", "emptyDir": {}}, *_tls_volumes(spec.redis)],
+            "securityContext": pod_security.POD,
+            "initContainers": list(source.init_containers),
+            "containers": [_container(identity, spec, source)],
+            "volumes": [{"name": "tmp", "emptyDir": {}}, *source.volumes, *_tls_volumes(spec.redis)],
         }
     }
 
 
-def _container(identity: Identity, spec: TaskQueueSpec) -> dict[str, Any]:
+def _container(identity: Identity, spec: TaskQueueSpec, source: Runtime) -> dict[str, Any]:
     probe = {"httpGet": {"path": "/healthz", "port": "http"}, "timeoutSeconds": 5}
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": spec.worker.image,
-        "command": ["arqube-worker"],
+        "command": list(source.command),
         "args": [spec.worker.settings],
         "env": _environment(identity, spec),
         "ports": [{"name": "http", "containerPort": env.DEFAULT_HTTP_PORT, "protocol": "TCP"}],
@@ -101,13 +102,11 @@ def _container(identity: Identity, spec: TaskQueueSpec) -> dict[str, Any]:
         "startupProbe": {**probe, "periodSeconds": 1, "failureThreshold": 300},
         "livenessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 3},
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "timeoutSeconds": 5, "periodSeconds": 2},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "terminationMessagePath": env.DEFAULT_TERMINATION_LOG,
+        "securityContext": pod_security.CONTAINER,
         "volumeMounts": [
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own, in memory of the node's disk
+            *source.mounts,
             *(
                 {"name": volume["name"], "mountPath": _mount_path(volume), "readOnly": True}
                 for volume in _tls_volumes(spec.redis)
@@ -126,7 +125,10 @@ def _environment(identity: Identity, spec: TaskQueueSpec) -> list[dict[str, Any]
         env.QUEUE_NAME: spec.queue_name,
         env.CONCURRENCY: str(spec.worker.concurrency),
         env.SHUTDOWN_TIMEOUT: f"{spec.shutdown.timeout_s:g}",
+        env.DEAD_LETTER_RETENTION: str(int(spec.dead_letters.retention_s)),
+        env.DEAD_LETTER_MAX_ENTRIES: str(spec.dead_letters.max_entries),
         env.HTTP_PORT: str(env.DEFAULT_HTTP_PORT),
+        env.TERMINATION_LOG: env.DEFAULT_TERMINATION_LOG,
     }
     secrets = {env.REDIS_URL: spec.redis.url_from, env.REDIS_PASSWORD: spec.redis.password_from}
     fields = {env.WORKER_NAME: "metadata.name", env.NAMESPACE: "metadata.namespace"}

@@ -56,7 +56,7 @@ class Plan:
 def decide(state: State, now: float) -> Plan:
     """The plan for one TaskQueue at ``now`` (Unix seconds). Pure: the same state and time give the same plan."""
     decision = decide_replicas(state, now)
-    manifest = deployment(state.identity, state.spec)
+    manifest = deployment(state.identity, state.spec, state.runtime_image)
     create = state.deployment is None
     due = create or _apply_is_due(state, manifest, now)
     replicas = _scale_to(state, decision)

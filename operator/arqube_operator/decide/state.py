@@ -53,6 +53,7 @@ class Pod:
         created_s: Unix seconds.
         ready_s: Unix seconds since which it is ready; None when it is not.
         terminating: It was asked to go.
+        template: Names the pod template it was made from, among the pods of one Deployment.
         failure: Why it cannot run before somebody does something, such as ``ImagePullFailed``; None when it can.
         failure_message: The same in words.
         deletion_cost: The annotation ``controller.kubernetes.io/pod-deletion-cost``; None when absent.
@@ -62,6 +63,7 @@ class Pod:
     created_s: float
     ready_s: float | None = None
     terminating: bool = False
+    template: str = ""
     failure: str | None = None
     failure_message: str = ""
     deletion_cost: int | None = None
@@ -103,6 +105,7 @@ class State:
 
     Attributes:
         status: The status the object shows now.
+        runtime_image: The image that the workers' runtime is injected from.
         deployment: None when there is none.
         pods: The workers' pods, terminating ones included.
         queue: The newest snapshot; None when the queue was never read.
@@ -112,6 +115,7 @@ class State:
     identity: Identity
     spec: TaskQueueSpec
     status: TaskQueueStatus
+    runtime_image: str
     deployment: Deployment | None = None
     pods: tuple[Pod, ...] = ()
     queue: QueueSnapshot | None = None

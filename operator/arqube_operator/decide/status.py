@@ -91,6 +91,7 @@ def _queue(queue: QueueSnapshot) -> QueueStatus:
         deferred=queue.deferred,
         due_soon=queue.due_soon,
         oldest_wait=format_duration(int(queue.oldest_wait_s)),
+        dead_letters=queue.dead_letters,
     )
 
 

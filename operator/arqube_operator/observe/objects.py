@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from arqube_operator.decide.manifest import DELETION_COST_ANNOTATION, SPEC_HASH_ANNOTATION
 from arqube_operator.decide.state import Deployment, Pod
+from arqube_queue import exit_codes
 
 _FAILURES: Final = {
     "ErrImagePull": "ImagePullFailed",
@@ -23,6 +24,16 @@ _FAILURES: Final = {
 
 Source: the waiting reasons of Kubernetes' kubelet (pkg/kubelet/images and kuberuntime).
 """
+_REMEDIES: Final = {
+    "runAsNonRoot": "give a user's number in worker.podTemplate.spec.securityContext.runAsUser",
+    'exec: "python3"': "name the image's Python in the command of the container worker in worker.podTemplate",
+}
+"""What helps against what images often lack, by words of the kubelet's and of runc's messages.
+
+Source: Kubernetes' pkg/kubelet/kuberuntime/security_context_others.go; runc's libcontainer/init_linux.go.
+"""
+_TEMPLATE_LABEL: Final = "pod-template-hash"
+"""Kubernetes' label of the pods of a Deployment's ReplicaSet."""
 _CRASHES: Final = 2
 """A container that has ended after so many restarts is taken to crash, not to be restarted once."""
 
@@ -51,6 +62,7 @@ def read_pod(body: Mapping[str, Any]) -> Pod:
         created_s=unix_seconds(metadata["creationTimestamp"]),
         ready_s=_ready_since(status),
         terminating="deletionTimestamp" in metadata,
+        template=metadata.get("labels", {}).get(_TEMPLATE_LABEL, ""),
         failure=failure,
         failure_message=message,
         deletion_cost=int(cost) if cost.lstrip("-").isdigit() else None,
@@ -75,13 +87,30 @@ def _failure(status: Mapping[str, Any]) -> tuple[str | None, str]:
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
             return "Unschedulable", condition.get("message", "no node has room")
     for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
-        waiting = container.get("state", {}).get("waiting", {})
-        if reason := _FAILURES.get(waiting.get("reason", "")):
-            return reason, waiting.get("message", waiting["reason"])
-        ended = container.get("state", {}).get("terminated")
-        if ended and container.get("restartCount", 0) >= _CRASHES:
-            return "CrashLooping", f"exit code {ended.get('exitCode', 'unknown')}; see kubectl logs --previous"
+        state = container.get("state", {})
+        waiting, ended = state.get("waiting", {}), state.get("terminated", {})
+        last = ended or container.get("lastState", {}).get("terminated", {})
+        if last.get("exitCode") == exit_codes.INCOMPATIBLE and last.get("message") and not container.get("ready"):
+            # It will not get better by being tried again, so that one end is enough.
+            return "RuntimeIncompatible", last["message"].strip()
+        reason = _FAILURES.get(waiting.get("reason", ""))
+        if (reason == "CrashLooping" and last) or (ended and container.get("restartCount", 0) >= _CRASHES):
+            return "CrashLooping", _end(container, last)
+        if reason is not None:
+            return reason, _with_remedy(waiting.get("message", waiting["reason"]))
     return None, ""
+
+
+def _end(container: Mapping[str, Any], ended: Mapping[str, Any]) -> str:
+    """How a container ended, in its own words where it has left some."""
+    code = f"exit code {ended.get('exitCode', 'unknown')}"
+    if words := ended.get("message", "").strip():
+        return f"{code}: {_with_remedy(words)}"
+    return f"{code}; see kubectl logs --previous --container={container.get('name', '')}"
+
+
+def _with_remedy(message: str) -> str:
+    return message + next((f"; {remedy}" for words, remedy in _REMEDIES.items() if words in message), "")
 
 
 def _deployment_problem(status: Mapping[str, Any]) -> str | None:

@@ -1,8 +1,8 @@
 -- Reads one queue and its workers' heartbeats at one moment of the server's clock.
--- KEYS: queue, heartbeats hash.
+-- KEYS: queue, heartbeats hash, dead letters.
 -- ARGV: prefix of in-progress keys, horizon in ms, how many due members to look at, age in ms at which a heartbeat is dropped.
 -- Returns: now, due, running among those looked at, due time of the longest waiting or -1, deferred, due soon,
---          due time of the next deferred or -1, then the heartbeats as in HGETALL.
+--          due time of the next deferred or -1, then the heartbeats as in HGETALL, dead letters.
 local queue, heartbeats = KEYS[1], KEYS[2]
 local prefix, horizon, limit, stale = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local time = redis.call('TIME')
@@ -37,4 +37,4 @@ for i = 1, #all, 2 do
     redis.call('HDEL', heartbeats, all[i]) -- killed workers leave theirs behind
   end
 end
-return {ms(now), due, running, oldest, deferred, soon, next_due, alive}
+return {ms(now), due, running, oldest, deferred, soon, next_due, alive, redis.call('ZCARD', KEYS[3])}

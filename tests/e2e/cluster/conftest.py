@@ -160,16 +160,17 @@ def _works(tool: str) -> bool:
 
 @pytest.fixture(scope="session")
 def images(kubectl: Kubectl) -> dict[str, str]:
-    """The operator's, two versions of the ledger app and the example's app, on the cluster's nodes."""
+    """The operator's, the runtime's, two versions of the ledger app and the example's app, on the cluster's nodes."""
     builder = Builder.find(kubectl)
     operator = builder.image("arqube-operator:e2e", ROOT, f"--file={ROOT}/Dockerfile.operator")
     worker = builder.image("arqube-worker:e2e", ROOT, f"--file={ROOT}/Dockerfile.worker")
     base, app = f"--build-arg=WORKER_IMAGE={worker}", ROOT / "tests/e2e/cluster/app"
     return {
         "operator": operator,
+        "runtime": worker,
         "ledger:1": builder.image("arqube-e2e-ledger:1", app, base, "--build-arg=LEDGER_VERSION=1"),
         "ledger:2": builder.image("arqube-e2e-ledger:2", app, base, "--build-arg=LEDGER_VERSION=2"),
-        "emails:1": builder.image("emails:1", ROOT / "examples/emails", base),
+        "emails:1": builder.image("emails:1", ROOT / "examples/emails"),
     }
 
 
@@ -212,8 +213,15 @@ def release(kubectl: Kubectl, images: dict[str, str], figures: dict[str, Any]) -
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
         kubectl.apply(body, namespace="default")
-    repository, _, tag = images["operator"].rpartition(":")
-    release = Release((f"image.repository={repository}", f"image.tag={tag}"))
+    names = {"image": images["operator"], "runtime.image": images["runtime"]}
+    parts = {value: name.rpartition(":") for value, name in names.items()}
+    release = Release(
+        tuple(
+            f"{value}.{part}"
+            for value, (name, _, tag) in parts.items()
+            for part in (f"repository={name}", f"tag={tag}")
+        )
+    )
     try:
         release.deploy()
         yield release

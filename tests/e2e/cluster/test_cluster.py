@@ -26,7 +26,12 @@ def task_queue(name: str, *, redis: dict[str, Any], image: str, **spec: Any) -> 
         "spec": {
             "redis": redis,
             "queueName": name,
-            "worker": {"image": image, "settings": "ledger.WorkerSettings", "imagePullPolicy": "IfNotPresent"},
+            "worker": {
+                "image": image,
+                "imagePullPolicy": "IfNotPresent",
+                "runtime": "image",  # The example's app gets it injected.
+                "settings": "ledger.WorkerSettings",
+            },
             "scaling": {"maxReplicas": MAX_REPLICAS, "cooldown": "5s"},
             "shutdown": {"timeout": "20s"},
             **spec,

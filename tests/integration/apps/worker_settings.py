@@ -112,6 +112,10 @@ class Once(Base):
     retry_jobs = False
 
 
+class Stubborn(Base):
+    functions = (func(tasks.ignore_cancellation, name="stubborn", timeout=0.1),)
+
+
 async def note_job_start(ctx: dict[str, Any]) -> None:
     await ctx["redis"].rpush("hooks", f"start:{ctx['job_try']}")
 

@@ -87,6 +87,7 @@ def environ(redis_server: RedisServer) -> dict[str, str]:
         **{name: value for name, value in os.environ.items() if not name.startswith(("ARQUBE_", "REDIS_"))},
         "REDIS_QUEUE_HOST": redis_server.address.host,
         "REDIS_QUEUE_PORT": str(redis_server.address.port),
+        "ARQUBE_UNKNOWN_FUNCTION_GRACE": "0",  # as plain arq
     }
 
 

@@ -184,7 +184,9 @@ async def test_jobs_can_be_aborted(
     assert await redis.zcard(default_queue_name) == 0
     assert await redis.exists("notes", "ended") == 0
     if not plain:
-        assert counted(worker) == {("hold_until", "aborted"): 1, ("note", "aborted"): 1}
+        outcomes = counted(worker)
+        outcomes.pop(("note", "put_back"), None)  # taken between the two steps of arq's abort
+        assert outcomes == {("hold_until", "aborted"): 1, ("note", "aborted"): 1}
 
 
 @BOTH

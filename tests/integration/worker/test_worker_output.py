@@ -33,9 +33,9 @@ async def test_every_line_is_json_and_names_the_job_it_belongs_to(start_worker: 
     of_the_app = next(line for line in worker.lines if line["logger"] == "app")
     assert (of_the_app["job_id"], of_the_app["function"], of_the_app["try"]) == (job.job_id, "talk", 1)
     assert (of_the_app["event"], of_the_app["step"], of_the_app["level"]) == ("working on it", 3, "info")
-    of_arq = next(line for line in worker.lines if line["logger"] == "arq.worker" and line["level"] == "error")
-    assert (of_arq["job_id"], of_arq["function"]) == (failed.job_id, "fail")
-    assert of_arq["exception"][0]["exc_type"] == "ValueError"
+    (of_failure,) = worker.logged("job failed")
+    assert (of_failure["job_id"], of_failure["function"], of_failure["level"]) == (failed.job_id, "fail", "error")
+    assert of_failure["exception"][0]["exc_type"] == "ValueError"
     ended = [line for line in worker.logged("job ended") if line["job_id"] == job.job_id]
     assert [(line["outcome"], line["function"], line["try"]) for line in ended] == [("succeeded", "talk", 1)]
     outside = next(line for line in worker.lines if line["event"] == "draining")

@@ -18,8 +18,7 @@ from prometheus_client import CollectorRegistry
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from arqube_local.redis_server import RedisServer
-from arqube_queue import claims
-from arqube_worker import runtime
+from arqube_queue import turns
 from arqube_worker.metrics import Metrics
 from arqube_worker.runtime import Worker
 from arqube_worker.settings import Configuration
@@ -76,23 +75,18 @@ async def test_a_claim_that_returns_after_the_signal_is_handed_back(
     job = await enqueue(arq_client, "work")
     worker = build(arq.worker.func(work, name="work"), on_job_start=work)
 
-    async def claim(*arguments: Any, **options: Any) -> claims.Claim:
-        found = await claims.claim(*arguments, **options)
-        worker.drain.request()
-        return found
+    real = turns._TURN
 
-    monkeypatch.setattr(runtime, "claims", _Claims(claim))
+    async def turn(*arguments: Any) -> Any:
+        answer = await real(*arguments)
+        worker.drain.request()
+        return answer
+
+    monkeypatch.setattr(turns, "_TURN", turn)
     assert await worker.serve() == 0
     assert ran == [], "neither the hook nor the function"
     assert await untouched(arq_client, job)
     assert worker.tally.finished == {"returned": 1}
-
-
-class _Claims:
-    """The module ``claims`` with another claim."""
-
-    def __init__(self, claim: Callable[..., Awaitable[claims.Claim]]) -> None:
-        self.claim = claim
 
 
 @pytest.mark.parametrize("retry_jobs", [pytest.param(True, id="retries"), pytest.param(False, id="no retries")])
@@ -123,7 +117,7 @@ async def test_a_claim_whose_answer_is_lost_strands_no_job(
 
     job = await enqueue(arq_client, "work")
     worker = build(arq.worker.func(work, name="work"))
-    monkeypatch.setattr(runtime, "claims", _Claims(lose_answer(claims.claim)))
+    monkeypatch.setattr(turns, "_TURN", lose_answer(turns._TURN))
     assert await worker.serve() == 0
     assert await job.result(timeout=0) == 1
 
@@ -135,41 +129,15 @@ async def test_a_claim_whose_answer_is_lost_just_before_the_stop_strands_no_job(
 
     job = await enqueue(arq_client, "work")
     worker = build(arq.worker.func(work, name="work"))
-    lossy = lose_answer(claims.claim)
+    lossy = lose_answer(turns._TURN)
 
-    async def claim(*arguments: Any, **options: Any) -> Any:
+    async def turn(*arguments: Any) -> Any:
         worker.drain.request()
-        return await lossy(*arguments, **options)
+        return await lossy(*arguments)
 
-    monkeypatch.setattr(runtime, "claims", _Claims(claim))
+    monkeypatch.setattr(turns, "_TURN", turn)
     assert await worker.serve() == 0
     assert await untouched(arq_client, job)
-
-
-async def test_a_start_whose_answer_is_lost_uses_up_no_try(
-    build: Build, arq_client: ArqRedis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """arq reads the payload and counts the try in one transaction; it may have been done, or not."""
-
-    async def work(ctx: dict[str, Any]) -> int:
-        worker.drain.request()
-        return int(ctx["job_try"])
-
-    job = await enqueue(arq_client, "work")
-    worker = build(arq.worker.func(work, name="work"))
-    real = worker.run_job
-    lost = []
-
-    async def run_job(job_id: str, score: int) -> None:
-        if not lost:
-            lost.append(await worker.pool.incr("arq:retry:" + job_id))
-            raise RedisConnectionError("the connection broke before the answer")
-        await real(job_id, score)
-
-    monkeypatch.setattr(worker, "run_job", run_job)
-    assert await worker.serve() == 0
-    assert lost == [1]
-    assert await job.result(timeout=0) == 1
 
 
 @pytest.mark.parametrize("times", [pytest.param(1, id="once"), pytest.param(3, id="three times")])
@@ -180,11 +148,11 @@ async def test_a_finish_whose_answer_is_lost_is_done_once(
 
     async def work(ctx: dict[str, Any]) -> None:
         worker.drain.request()
+        monkeypatch.setattr(turns, "_TURN", lose_answer(turns._TURN, times))
         raise Retry(defer=100)
 
     job = await enqueue(arq_client, "work")
     worker = build(arq.worker.func(work, name="work"))
-    monkeypatch.setattr(arq.worker.Worker, "finish_job", lose_answer(arq.worker.Worker.finish_job, times))
     before = await arq_client.zscore(default_queue_name, job.job_id)
     assert await worker.serve() == 0
     after = await arq_client.zscore(default_queue_name, job.job_id)
@@ -201,11 +169,11 @@ async def test_a_hand_back_whose_answer_is_lost_is_done_once(
     async def work(ctx: dict[str, Any]) -> None:
         worker.drain.request()
         worker.drain.request()
+        monkeypatch.setattr(turns, "_TURN", lose_answer(turns._TURN))
         await asyncio.sleep(60)
 
     job = await enqueue(arq_client, "work")
     worker = build(arq.worker.func(work, name="work"))
-    monkeypatch.setattr(claims, "hand_back", lose_answer(claims.hand_back))
     assert await worker.serve() == 0
     assert await untouched(arq_client, job)
     assert worker.tally.finished == {"returned": 1}

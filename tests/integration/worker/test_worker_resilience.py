@@ -49,7 +49,7 @@ async def test_a_restart_of_redis_loses_neither_the_worker_nor_the_job_in_flight
     assert "Redis has not answered" in worker.get("/readyz")[1]
     assert worker.get("/healthz")[0] == 200
     go.touch()  # the job ends while nobody can be told
-    await eventually(lambda: any(line["during"] == "finishing a job" for line in worker.logged("Redis failed")))
+    await eventually(lambda: any(line["during"] == "taking a turn" for line in worker.logged("Redis failed")))
     own_server.start()
     client = await client_of(own_server)
     assert await job_result(client, job.job_id) == "done"

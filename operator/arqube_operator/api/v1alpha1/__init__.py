@@ -1,7 +1,7 @@
 """Version v1alpha1 of the TaskQueue: frozen models that are the one source of the CRD."""
 
 from arqube_operator.api.v1alpha1.redis import RedisSpec, SecretKey, Sentinel, Tls
-from arqube_operator.api.v1alpha1.spec import ScalingSpec, ShutdownSpec, TaskQueueSpec
+from arqube_operator.api.v1alpha1.spec import DeadLetterSpec, ScalingSpec, ShutdownSpec, TaskQueueSpec
 from arqube_operator.api.v1alpha1.status import Condition, QueueStatus, ScalingStatus, TaskQueueStatus
 from arqube_operator.api.v1alpha1.task_queue import GROUP, KIND, VERSION, InvalidTaskQueueError, ObjectMeta, TaskQueue
 from arqube_operator.api.v1alpha1.worker import PodTemplate, WorkerSpec
@@ -11,6 +11,7 @@ __all__ = [
     "KIND",
     "VERSION",
     "Condition",
+    "DeadLetterSpec",
     "InvalidTaskQueueError",
     "ObjectMeta",
     "PodTemplate",

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final
 
 from pydantic import Field
 
-from arqube_operator.api.duration import DURATION_MAX_LENGTH, DURATION_PATTERN, parse_duration
+from arqube_operator.api.duration import (
+    DAYS_PATTERN,
+    DURATION_MAX_LENGTH,
+    DURATION_PATTERN,
+    parse_age,
+    parse_duration,
+)
 from arqube_operator.api.rules import ApiModel, Rule, duration_between, matching
 from arqube_operator.api.v1alpha1.redis import RedisSpec
 from arqube_operator.api.v1alpha1.worker import WorkerSpec
 
 _MOST_REPLICAS: Final = 10_000
+_RETENTION_PATTERN: Final = f"{DAYS_PATTERN}|{DURATION_PATTERN}"
+_SHORTEST_RETENTION: Final = "1m"
+_LONGEST_RETENTION: Final = "23976h"
+"""999 days, the most that can be written in days."""
 
 
 class ScalingSpec(ApiModel):
@@ -49,6 +60,39 @@ class ShutdownSpec(ApiModel):
     def timeout_s(self) -> float:
         """``timeout`` in seconds."""
         return parse_duration(self.timeout)
+
+
+def _retention_is_within_bounds(text: str) -> bool:
+    if not re.fullmatch(_RETENTION_PATTERN, text):
+        return False
+    return parse_duration(_SHORTEST_RETENTION) <= parse_age(text) <= parse_duration(_LONGEST_RETENTION)
+
+
+class DeadLetterSpec(ApiModel):
+    """How long, and how many, jobs that have failed for good are kept."""
+
+    retention: Annotated[
+        str,
+        Field(max_length=DURATION_MAX_LENGTH),
+        Rule(
+            cel=(
+                f"self.matches('{DAYS_PATTERN}') || (self.matches('{DURATION_PATTERN}')"
+                f" && duration(self) >= duration('{_SHORTEST_RETENTION}')"
+                f" && duration(self) <= duration('{_LONGEST_RETENTION}'))"
+            ),
+            message="must be 1d to 999d, or a duration of the same bounds from 1m on, such as 36h",
+            holds=_retention_is_within_bounds,
+            schema={"pattern": _RETENTION_PATTERN},
+        ),
+    ] = "14d"
+    """How long a dead letter is kept: whole days such as 14d, up to 999d, or a duration such as 36h, from 1m on."""
+    max_entries: int = Field(default=100_000, ge=0, le=10_000_000)
+    """How many dead letters are kept; beyond them the oldest go. With 0 none is."""
+
+    @property
+    def retention_s(self) -> float:
+        """``retention`` in seconds."""
+        return parse_age(self.retention)
 
 
 def _grace_outlasts_shutdown(spec: TaskQueueSpec) -> bool:
@@ -96,3 +140,5 @@ class TaskQueueSpec(ApiModel):
     """Bounds and pace of scaling."""
     shutdown: ShutdownSpec = ShutdownSpec()
     """How workers stop."""
+    dead_letters: DeadLetterSpec = DeadLetterSpec()
+    """What is kept of jobs that have failed for good, for arqube dlq to show, retry and purge."""

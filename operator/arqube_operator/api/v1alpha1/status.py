@@ -53,6 +53,8 @@ class QueueStatus(_StatusModel):
     """Those of deferred that are due before a new pod would be ready."""
     oldest_wait: str = Field(max_length=64)
     """How long the longest-waiting due job has waited: a duration such as 12s; 0s when none waits."""
+    dead_letters: Count = 0
+    """Jobs that have failed for good and are kept."""
 
 
 class ScalingStatus(_StatusModel):

@@ -81,9 +81,11 @@ class WorkerSpec(ApiModel):
     """The pods that run the jobs."""
 
     image: Image
-    """Container image that holds the app and arqube-worker."""
+    """Container image that holds the app and arq 0.25 or newer for Python 3.10 or newer; see runtime."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
     """When a node pulls the image; Kubernetes' own default unless set: Always for the tag latest, else IfNotPresent."""
+    runtime: Literal["inject", "image"] = "inject"
+    """Where arqube-worker comes from: inject brings it into the pod beside the image, image takes the image's own."""
     settings: SettingsPath
     """Path of arq's WorkerSettings class in the image, such as app.worker.WorkerSettings."""
     concurrency: int = Field(default=10, ge=1, le=1000)

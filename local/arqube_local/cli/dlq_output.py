@@ -1,0 +1,112 @@
+"""How ``arqube dlq`` writes dead letters: as a table and texts for people, as JSON for programs."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from arqube_queue.dead_letters import DeadLetter, Remains
+
+_COLUMNS: Final = ("JOB ID", "FUNCTION", "REASON", "TRIES", "AGE", "ERROR")
+_LONGEST_ERROR: Final = 80
+
+
+def table(letters: Iterable[DeadLetter], now_ms: int) -> str:
+    """One line a letter, under a heading; what a job's error holds cannot command the terminal."""
+    rows: list[Sequence[str]] = [_COLUMNS, *(_row(letter, now_ms) for letter in letters)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def details(remains: Remains) -> str:
+    """All that is kept of a job, but for its payload's bytes."""
+    letter = remains.letter
+    payload = (
+        f"{letter.payload_bytes} bytes" if letter.payload_bytes else "none: it had expired, so no retry is possible"
+    )
+    fields = {
+        "Job id": letter.job_id,
+        "Function": letter.function or "unknown",
+        "Reason": letter.reason,
+        "Error": letter.error,
+        "Tries": str(letter.tries),
+        "Enqueued": timestamp(letter.enqueued_ms) or "unknown",
+        "Died": timestamp(letter.died_ms) or "",
+        "Worker": letter.worker,
+        "Payload": payload,
+    }
+    lines = [f"{name + ':':<10}{printable(value)}" for name, value in fields.items()]
+    if remains.traceback:
+        lines += ["", *(printable(line) for line in remains.traceback.splitlines())]
+    return "\n".join(lines)
+
+
+def document(letter: DeadLetter) -> dict[str, Any]:
+    """A letter for JSON."""
+    return {
+        "job_id": letter.job_id,
+        "function": letter.function,
+        "reason": letter.reason,
+        "error": letter.error,
+        "tries": letter.tries,
+        "enqueued_at": timestamp(letter.enqueued_ms),
+        "died_at": timestamp(letter.died_ms),
+        "worker": letter.worker,
+        "payload_bytes": letter.payload_bytes,
+    }
+
+
+def whole_document(remains: Remains) -> dict[str, Any]:
+    """All that is kept of a job for JSON, the payload in base64."""
+    return {
+        **document(remains.letter),
+        "traceback": remains.traceback,
+        "payload": base64.b64encode(remains.payload).decode(),
+    }
+
+
+def as_json(value: Any) -> str:
+    """``value`` as JSON for people and programs; characters that command a terminal are escaped."""
+    return json.dumps(value, indent=2)
+
+
+def timestamp(unix_ms: int | None) -> str | None:
+    """RFC 3339 in UTC with milliseconds; None for None, and for what is no time that can be written."""
+    if unix_ms is None:
+        return None
+    try:
+        moment = datetime.fromtimestamp(unix_ms / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def printable(text: str) -> str:
+    """``text`` in one line, with a mark in the place of each character that is not to be seen."""
+    return "".join(each if each.isprintable() else " " if each.isspace() else "\ufffd" for each in text)
+
+
+def _row(letter: DeadLetter, now_ms: int) -> tuple[str, ...]:
+    age_s = max(0, now_ms - letter.died_ms) // 1000
+    error = printable(letter.error)
+    return (
+        printable(letter.job_id),
+        printable(letter.function or "?"),
+        printable(letter.reason),
+        str(letter.tries),
+        age(age_s),
+        error if len(error) <= _LONGEST_ERROR else error[: _LONGEST_ERROR - 1] + "\u2026",
+    )
+
+
+def age(seconds: int) -> str:
+    """As kubectl writes ages: the largest unit of which there are two."""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= 2 * size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"

@@ -1,0 +1,202 @@
+-- One turn of a worker's loop: ends the runs that are done, then leases up to `limit` due jobs, earliest first.
+--
+-- A job is ours while its in-progress key holds our token. It still is when that key has run out and nothing has
+-- happened to the job since: same count of tries, same due time. So what ended while Redis was away can be told later.
+--
+-- KEYS: queue, dead letters' index, hash of first sightings of unknown functions, heartbeats.
+-- ARGV: settings, then the runs' ends, each an operation with its arguments, then ids of running jobs that may be aborted.
+-- Returns: {status an end}, {id, due, tries, payload or nil, aborted, ...}, due time of the next deferred job or -1,
+--          rank from which to look next time, due jobs passed by as they run, {ids of running jobs that are to be aborted}.
+local queue, dead, sightings, heartbeats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local at = 0
+local function take() at = at + 1; return ARGV[at] end
+local function number() return tonumber(take()) end
+
+local now, token, lease, limit, start, look, page = number(), take(), take(), number(), number(), number(), number()
+local job, in_progress, retry, result, abort, letter = take(), take(), take(), take(), take(), take()
+local retry_life, default_life, tolerance, stale = take(), number(), number(), number()
+local worker, retention, max_entries, grace = take(), number(), number(), number()
+
+local TRIM_AT_ONCE = 20 -- dead letters dropped at one death, so that the script stays short
+local LONGEST_PUT_BACK = 10000
+
+local time = redis.call('TIME')
+local server_now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function ms(value) return string.format('%.0f', value) end
+local aborts = redis.call('EXISTS', abort) == 1
+local sighted = redis.call('EXISTS', sightings) == 1
+
+local function ours(id, owner, tries, due)
+  local holder = redis.call('GET', in_progress .. id)
+  if holder then return holder == owner end
+  return redis.call('GET', retry .. id) == tries and redis.call('ZSCORE', queue, id) == due
+end
+
+local function drop_letters(ids)
+  for _, id in ipairs(ids) do
+    redis.call('ZREM', dead, id)
+    redis.call('DEL', letter .. id)
+  end
+end
+
+local function bury(id, payload, tries, reason, name, message, traceback, enqueued)
+  redis.call('DEL', letter .. id)
+  redis.call('HSET', letter .. id, 'payload', payload or '', 'reason', reason, 'function', name, 'error', message,
+    'traceback', traceback, 'tries', tries, 'enqueued_ms', enqueued, 'died_ms', ms(server_now), 'worker', worker)
+  redis.call('ZADD', dead, ms(server_now), id)
+  drop_letters(redis.call('ZRANGEBYSCORE', dead, '-inf', ms(server_now - retention), 'LIMIT', 0, TRIM_AT_ONCE))
+  local excess = math.min(redis.call('ZCARD', dead) - max_entries, TRIM_AT_ONCE)
+  if excess > 0 then drop_letters(redis.call('ZRANGE', dead, 0, excess - 1)) end
+end
+
+-- Deletes first: a Redis that is out of memory lets a script go on that has begun to write, and this makes room.
+local function finish(id, data, life, keep)
+  redis.call('ZREM', queue, id)
+  redis.call('DEL', in_progress .. id, retry .. id, job .. id)
+  if keep ~= '0' then redis.call('SET', in_progress .. id, '1', 'PX', keep) end
+  if aborts then redis.call('ZREM', abort, id) end
+  if sighted then redis.call('HDEL', sightings, id) end
+  if data ~= '' then
+    if life == '0' then redis.call('SET', result .. id, data) else redis.call('SET', result .. id, data, 'PX', life) end
+  end
+end
+
+local function requeue(id, due, tries, keep)
+  if keep == '0' then
+    redis.call('DEL', in_progress .. id)
+  else
+    redis.call('SET', in_progress .. id, '1', 'PX', keep)
+  end
+  if tries == '0' then
+    redis.call('DEL', retry .. id)
+  elseif tries ~= '' then
+    redis.call('SET', retry .. id, tries, 'EX', retry_life)
+  end
+  if due ~= '' then redis.call('ZADD', queue, 'XX', due, id) end
+end
+
+-- A later due time must not outlive the payload, unless its producer has set how long it may wait.
+local function keep_payload(id, due)
+  local left = redis.call('PTTL', job .. id)
+  if left >= 0 and math.abs(server_now + left - tonumber(due) - default_life) <= tolerance then
+    redis.call('PERSIST', job .. id)
+  end
+end
+
+local known = {}
+local function is_known(name)
+  if known[name] == nil then
+    known[name] = false
+    for _, beat in ipairs(redis.call('HVALS', heartbeats)) do
+      local stamp, body = string.match(beat, '^(%d+) (.*)$')
+      local readable, document = pcall(cjson.decode, body or '')
+      if readable and type(document) == 'table' and server_now - tonumber(stamp) <= stale then
+        for _, each in ipairs(document['functions'] or {}) do
+          if each == name then known[name] = true end
+        end
+      end
+    end
+  end
+  return known[name]
+end
+
+local statuses = {}
+for each = 1, number() do
+  local operation, id, owner, tries, due = take(), take(), take(), take(), take()
+  local mine = ours(id, owner, tries, due)
+  local status = mine and 1 or 0
+  if operation == 'finish' then
+    local data, life, keep = take(), take(), take()
+    if mine then finish(id, data, life, keep) end
+  elseif operation == 'requeue' then
+    local later, count, keep = take(), take(), take()
+    if mine then
+      if later ~= '' then keep_payload(id, due) end
+      requeue(id, later, count, keep)
+    end
+  elseif operation == 'bury' or operation == 'unknown' then
+    local data, life, keep = take(), take(), take()
+    local reason, name, message, traceback, attempts, enqueued = take(), take(), take(), take(), take(), take()
+    local final = operation == 'bury'
+    if mine and not final then
+      local first = tonumber(redis.call('HGET', sightings, id) or server_now)
+      local age = server_now - first
+      final = age >= grace and not is_known(name)
+      if not final then
+        keep_payload(id, due)
+        requeue(id, ms(now + math.min(math.max(1000, age), LONGEST_PUT_BACK)), ms(tonumber(tries) - 1), '0')
+        redis.call('HSETNX', sightings, id, ms(first))
+        redis.call('PEXPIRE', sightings, ms(2 * grace + 86400000))
+        sighted = true
+      end
+    end
+    if mine and final then
+      local payload = redis.call('GET', job .. id)
+      finish(id, data, life, keep)
+      bury(id, payload, attempts, reason, name, message, traceback, enqueued)
+      status = 2
+    end
+  elseif operation == 'lease' then
+    if mine then redis.call('SET', in_progress .. id, owner, 'PX', lease) end
+  end
+  statuses[each] = status
+end
+
+local leased, next_due, next_start, running = {}, '-1', 0, 0
+
+local function take_lease(id, due, again)
+  redis.call('SET', in_progress .. id, token, 'PX', lease)
+  local tries = 1
+  if again then
+    tries = tonumber(redis.call('GET', retry .. id) or 1)
+  elseif not redis.call('SET', retry .. id, 1, 'EX', retry_life, 'NX') then
+    tries = redis.call('INCR', retry .. id)
+    redis.call('EXPIRE', retry .. id, retry_life)
+  end
+  local aborted = aborts and redis.call('ZSCORE', abort, id) and 1 or 0
+  local count = #leased
+  leased[count + 1], leased[count + 2], leased[count + 3] = id, due, tries
+  leased[count + 4], leased[count + 5] = redis.call('GET', job .. id), aborted
+end
+
+if limit > 0 then
+  local rank, left = start, limit
+  if rank > 0 then -- running jobs stand at the head; begin behind them as long as they do
+    local before = redis.call('ZRANGE', queue, rank - 1, rank - 1)[1]
+    if not before or redis.call('EXISTS', in_progress .. before) == 0 then rank = 0 end
+  end
+  local stop = rank + look
+  running = rank
+  while left > 0 do
+    if rank >= stop then next_start = rank; break end
+    local members, keys, later = redis.call('ZRANGE', queue, rank, rank + page - 1, 'WITHSCORES'), {}, false
+    for i = 1, #members, 2 do
+      if tonumber(members[i + 1]) > now then
+        later, next_due = true, members[i + 1]
+        break
+      end
+      keys[#keys + 1] = in_progress .. members[i]
+    end
+    local holders = #keys > 0 and redis.call('MGET', unpack(keys)) or keys
+    for i = 1, #keys do
+      if not holders[i] or holders[i] == token then
+        take_lease(members[2 * i - 1], members[2 * i], holders[i] == token)
+        left = left - 1
+        if left == 0 then next_start = rank + i; break end
+      else
+        running = running + 1
+      end
+    end
+    if later or #members < 2 * page then break end
+    rank = rank + page
+  end
+end
+
+local to_abort = {}
+if aborts then
+  for each = 1, number() do
+    local id = take()
+    if redis.call('ZSCORE', abort, id) then to_abort[#to_abort + 1] = id end
+  end
+end
+return {statuses, leased, next_due, next_start, running, to_abort}

@@ -1,0 +1,361 @@
+"""The script of a turn, case by case: what it leases, what it refuses, what it keeps of failures and payloads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from arq.connections import ArqRedis
+from redis.asyncio import Redis
+
+from arqube_queue import heartbeat, keys, payload_life, turns
+from arqube_queue.keys import IN_PROGRESS_PREFIX, JOB_PREFIX, RESULT_PREFIX, RETRY_PREFIX
+from arqube_queue.model import Heartbeat
+from arqube_queue.turns import Death, End, Lease, Policy, Turn, Turns
+
+QUEUE = "arq:queue"
+NOW = 1_700_000_000_000
+DAY_MS = 86_400_000
+DEATH = Death("failed", "work", "ValueError: no luck", "Traceback ...", 2, NOW - 7)
+
+
+def worker(redis: Redis, name: str = "us", **policy: Any) -> Turns:
+    return Turns(redis, QUEUE, worker=name, token=name, policy=Policy(**policy))
+
+
+async def take(us: Turns, *ends: End, limit: int = 0, now_ms: int = NOW, **options: Any) -> Turn:
+    return await us.take(ends, now_ms=now_ms, limit=limit, **options)
+
+
+def ids(turn: Turn) -> list[str]:
+    return [lease.job_id for lease in turn.leases]
+
+
+async def lease_one(redis: Redis, us: Turns, job_id: str = "a", due: int = NOW, payload: bytes = b"payload") -> Lease:
+    await redis.zadd(QUEUE, {job_id: due})
+    await redis.set(JOB_PREFIX + job_id, payload)
+    (lease,) = (await take(us, limit=1, now_ms=max(NOW, due))).leases
+    return lease
+
+
+async def traces(redis: Redis, job_id: str = "a") -> list[bytes]:
+    """What is left of a job, dead letters apart."""
+    found: list[bytes] = await redis.keys(f"arq:*:{job_id}")
+    if await redis.zscore(QUEUE, job_id) is not None:
+        found.append(b"member")
+    return sorted(found)
+
+
+async def test_a_turn_leases_due_jobs_in_order_and_tells_the_next_due_time(redis: Redis) -> None:
+    await redis.zadd(QUEUE, {"late": NOW - 1, "early": NOW - 500, "next": NOW + 700, "far": NOW + 9000})
+    await redis.set(RETRY_PREFIX + "late", 2)
+    await redis.set(JOB_PREFIX + "late", b"payload")
+    turn = await take(worker(redis), limit=10)
+    assert turn.leases == [
+        Lease("early", str(NOW - 500).encode(), 1, "us:0", None, False),
+        Lease("late", str(NOW - 1).encode(), 3, "us:0", b"payload", False),
+    ]
+    assert turn.next_due_ms == NOW + 700
+    assert await redis.get(IN_PROGRESS_PREFIX + "early") == b"us:0"
+    assert 14_000 < await redis.pttl(IN_PROGRESS_PREFIX + "early") <= 15_000
+    for job_id in ("early", "late"):
+        assert 0 < await redis.ttl(RETRY_PREFIX + job_id) <= turns.RETRY_LIFE_S
+    assert await redis.zcard(QUEUE) == 4, "members stay until a job is finished"
+
+
+async def test_a_turn_pages_past_running_members(redis: Redis) -> None:
+    members = {f"{number:04}": NOW - 1000 + number for number in range(250)}
+    await redis.zadd(QUEUE, members)
+    free = ["0099", "0100", "0200", "0201", "0249"]  # about the pages' borders
+    await redis.mset({IN_PROGRESS_PREFIX + member: "1" for member in members.keys() - set(free)})
+    turn = await take(worker(redis), limit=50)
+    assert ids(turn) == free
+    assert (turn.running, turn.more) == (245, False)
+
+
+async def test_a_turn_looks_at_a_bounded_number_and_the_next_goes_on(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "LOOK", 100)
+    members = {f"{number:04}": NOW - 1000 + number for number in range(350)}
+    await redis.zadd(QUEUE, members)
+    await redis.mset({IN_PROGRESS_PREFIX + member: "1" for member in members.keys() - {"0310"}})
+    us = worker(redis)
+    found = [await take(us, limit=5) for _ in range(4)]
+    assert [ids(turn) for turn in found] == [[], [], [], ["0310"]]
+    assert [turn.more for turn in found] == [True, True, True, False]
+
+
+async def test_a_job_that_was_given_back_is_found_though_the_search_begins_behind_it(redis: Redis) -> None:
+    await redis.zadd(QUEUE, {f"{number}": NOW - 10 + number for number in range(6)})
+    us = worker(redis)
+    first = await take(us, limit=3)
+    assert ids(first) == ["0", "1", "2"]
+    await take(us, turns.give_back(first.leases[2]))
+    assert ids(await take(us, limit=1)) == ["2"], "its place is where the search would begin"
+    await take(us, turns.give_back(first.leases[0]))
+    us.look_from_the_head()
+    assert ids(await take(us, limit=2)) == ["0", "3"]
+
+
+@pytest.mark.parametrize(
+    ("queue", "limit", "expected"),
+    [
+        pytest.param({}, 5, [], id="an empty queue gives nothing"),
+        pytest.param({"a": NOW, "b": NOW + 1}, 5, ["a"], id="a job due this very millisecond is due"),
+        pytest.param({"a": 1, "b": NOW}, 1, ["a"], id="a job moved to the front to be aborted comes first"),
+        pytest.param({"a": NOW, "b": NOW}, 0, [], id="no free slot takes nothing"),
+        pytest.param({"a": NOW - 3, "b": NOW - 2, "c": NOW - 1}, 2, ["a", "b"], id="no more than the free slots"),
+    ],
+)
+async def test_what_a_turn_takes(redis: Redis, queue: dict[str, int], limit: int, expected: list[str]) -> None:
+    if queue:
+        await redis.zadd(QUEUE, queue)
+    assert ids(await take(worker(redis), limit=limit)) == expected
+
+
+@pytest.mark.parametrize(
+    ("life_ms", "keep_ms", "left"),
+    [
+        pytest.param(5000, 0, [b"arq:result:a"], id="a result for a while"),
+        pytest.param(0, 0, [b"arq:result:a"], id="a result for ever"),
+        pytest.param(5000, 60_000, [b"arq:in-progress:a", b"arq:result:a"], id="a cron job keeps its id"),
+    ],
+)
+async def test_what_a_finished_job_leaves(redis: Redis, life_ms: int, keep_ms: int, left: list[bytes]) -> None:
+    us = worker(redis)
+    lease = await lease_one(redis, us)
+    await redis.zadd(keys.ABORT, {"a": NOW})
+    turn = await take(us, turns.finish(lease, b"result", life_ms=life_ms, keep_in_progress_ms=keep_ms))
+    assert (turn.ended, turn.buried) == ([True], [False])
+    assert await traces(redis) == left
+    assert await redis.get(RESULT_PREFIX + "a") == b"result"
+    assert await redis.exists(keys.ABORT) == 0
+    assert life_ms - 2000 < await redis.pttl(RESULT_PREFIX + "a") <= life_ms if life_ms else True
+    assert (await take(us, turns.finish(lease, b"other"))).ended == [False], "once is enough"
+    assert await redis.get(RESULT_PREFIX + "a") == b"result"
+
+
+async def test_a_run_whose_lease_another_worker_holds_changes_nothing(redis: Redis) -> None:
+    us = worker(redis)
+    lease = await lease_one(redis, us)
+    await redis.set(IN_PROGRESS_PREFIX + "a", "1")  # our lease ended, and a plain arq worker took it
+    await redis.set(RETRY_PREFIX + "a", 2)
+    before = await traces(redis)
+    ends = [
+        turns.finish(lease, b"result"),
+        turns.bury(lease, b"result", DEATH),
+        turns.put_back(lease, b"result", DEATH),
+        turns.requeue(lease, due_ms=NOW + 9, tries=7),
+        turns.give_back(lease),
+        turns.lease_again(lease),
+    ]
+    assert (await take(us, *ends)).ended == [False] * len(ends)
+    assert await traces(redis) == before
+    assert await redis.mget([IN_PROGRESS_PREFIX + "a", RETRY_PREFIX + "a"]) == [b"1", b"2"]
+    assert await redis.exists(keys.dead_letters(QUEUE)) == 0
+
+
+async def test_a_lease_that_ran_out_unnoticed_still_counts(redis: Redis) -> None:
+    """Redis was away for longer than a lease, and so was everybody else."""
+    us = worker(redis)
+    lease = await lease_one(redis, us)
+    await redis.delete(IN_PROGRESS_PREFIX + "a")
+    assert (await take(us, turns.lease_again(lease))).ended == [True]
+    assert await redis.get(IN_PROGRESS_PREFIX + "a") == b"us:0"
+    await redis.delete(IN_PROGRESS_PREFIX + "a")
+    assert (await take(us, turns.finish(lease, b"result"))).ended == [True]
+    assert await traces(redis) == [b"arq:result:a"]
+
+
+async def test_a_lease_that_ran_out_and_was_taken_and_given_up_does_not_count(redis: Redis) -> None:
+    us, they = worker(redis), worker(redis, "they")
+    lease = await lease_one(redis, us)
+    await redis.delete(IN_PROGRESS_PREFIX + "a")
+    (theirs,) = (await take(they, limit=1)).leases
+    assert theirs.tries == 2
+    await take(they, turns.requeue(theirs))
+    assert (await take(us, turns.finish(lease, b"result"))).ended == [False]
+
+
+async def test_giving_back_restores_what_the_lease_found(redis: Redis) -> None:
+    await redis.zadd(QUEUE, {"fresh": NOW - 2, "tried": NOW - 1})
+    await redis.set(RETRY_PREFIX + "tried", 3)
+    us = worker(redis)
+    leases = (await take(us, limit=2)).leases
+    assert (await take(us, *map(turns.give_back, leases))).ended == [True, True]
+    assert await redis.mget([RETRY_PREFIX + "fresh", RETRY_PREFIX + "tried"]) == [None, b"3"]
+    assert [lease.tries for lease in (await take(worker(redis, "they"), limit=2)).leases] == [1, 4]
+
+
+async def test_a_retry_moves_the_due_time_once(redis: Redis) -> None:
+    us = worker(redis)
+    lease = await lease_one(redis, us)
+    end = turns.requeue(lease, due_ms=NOW + 100, tries=4)
+    assert [(await take(us, end)).ended for _ in range(2)] == [[True], [False]]
+    assert await redis.zscore(QUEUE, "a") == NOW + 100
+    assert await redis.get(RETRY_PREFIX + "a") == b"4"
+    assert await redis.exists(IN_PROGRESS_PREFIX + "a") == 0
+
+
+async def test_aborts_are_told_of_leased_and_of_running_jobs(redis: Redis) -> None:
+    us = worker(redis)
+    await lease_one(redis, us, "running")
+    await redis.zadd(QUEUE, {"waiting": NOW})
+    await redis.zadd(keys.ABORT, {"running": NOW, "waiting": NOW, "elsewhere": NOW})
+    turn = await take(us, limit=1, running=["running", "other"])
+    assert [(lease.job_id, lease.aborted) for lease in turn.leases] == [("waiting", True)]
+    assert turn.to_abort == ["running"]
+
+
+# -- dead letters --
+
+
+async def test_a_dead_letter_keeps_what_is_needed_to_understand_and_to_repeat(redis: Redis) -> None:
+    us = worker(redis)
+    lease = await lease_one(redis, us, payload=b"\x80\x04payload")
+    turn = await take(us, turns.bury(lease, b"result", DEATH, life_ms=5000))
+    assert (turn.ended, turn.buried) == ([True], [True])
+    assert await traces(redis) == [b"arq:result:a"]
+    (found,) = await redis.zrange(keys.dead_letters(QUEUE), 0, -1, withscores=True)
+    letter: Any = await redis.hgetall(keys.dead_letter(QUEUE, "a"))  # type: ignore[misc]
+    died_ms = letter.pop(b"died_ms")
+    assert found == (b"a", int(died_ms))
+    assert abs(int((await redis.time())[0]) * 1000 - int(died_ms)) < 10_000
+    assert letter == {
+        b"payload": b"\x80\x04payload",
+        b"reason": b"failed",
+        b"function": b"work",
+        b"error": b"ValueError: no luck",
+        b"traceback": b"Traceback ...",
+        b"tries": b"2",
+        b"enqueued_ms": str(NOW - 7).encode(),
+        b"worker": b"us",
+    }
+
+
+async def test_a_dead_letter_without_payload_and_with_odd_text_is_kept_too(redis: Redis) -> None:
+    us = worker(redis)
+    lease = await lease_one(redis, us)
+    await redis.delete(JOB_PREFIX + "a")
+    death = Death("expired", "fünction\udcff", "e" * 9000, "head" + "t" * 99_000, 1, 0)
+    await take(us, turns.bury(lease, None, death))
+    letter: Any = await redis.hgetall(keys.dead_letter(QUEUE, "a"))  # type: ignore[misc]
+    assert letter[b"payload"] == b""
+    assert letter[b"function"].decode() == "fünction?"
+    assert (len(letter[b"error"]), len(letter[b"traceback"])) == (turns.ERROR_LENGTH, turns.TRACEBACK_LENGTH)
+
+
+async def test_dead_letters_are_bounded_by_number_and_age(redis: Redis) -> None:
+    us = worker(redis, dead_letter_max_entries=3)
+    for number in range(6):
+        await take(us, turns.bury(await lease_one(redis, us, f"job{number}"), None, DEATH))
+    assert await redis.zrange(keys.dead_letters(QUEUE), 0, -1) == [b"job3", b"job4", b"job5"]
+    assert len(await redis.keys(keys.dead_letter(QUEUE, "*"))) == 3
+    now_ms = int((await redis.time())[0]) * 1000
+    await redis.zadd(keys.dead_letters(QUEUE), {"job3": now_ms - 61_000, "job4": now_ms - 59_000})
+    us = worker(redis, dead_letter_retention_s=60)
+    await take(us, turns.bury(await lease_one(redis, us, "job6"), None, DEATH))
+    assert await redis.zrange(keys.dead_letters(QUEUE), 0, -1) == [b"job4", b"job5", b"job6"]
+    assert len(await redis.keys(keys.dead_letter(QUEUE, "*"))) == 3
+
+
+# -- unknown functions --
+
+
+async def sighted(redis: Redis, us: Turns, *, before_s: float) -> Lease:
+    """A lease of a job that was met that long ago."""
+    lease = await lease_one(redis, us)
+    seconds, microseconds = await redis.time()
+    first = int(seconds * 1000 + microseconds // 1000 - before_s * 1000)
+    await redis.hset(keys.unknown_functions(QUEUE), "a", str(first))  # type: ignore[misc]
+    return lease
+
+
+@pytest.mark.parametrize(
+    ("before_s", "delay_ms"),
+    [
+        pytest.param(0, 1000, id="soon again at first"),
+        pytest.param(5, 5000, id="later with time"),
+        pytest.param(200, 10_000, id="but never much later"),
+    ],
+)
+async def test_a_job_of_an_unknown_function_is_put_back(redis: Redis, before_s: float, delay_ms: int) -> None:
+    us = worker(redis)
+    lease = await sighted(redis, us, before_s=before_s)
+    turn = await take(us, turns.put_back(lease, b"result", DEATH))
+    assert (turn.ended, turn.buried) == ([True], [False])
+    assert await redis.exists(RETRY_PREFIX + "a", IN_PROGRESS_PREFIX + "a", RESULT_PREFIX + "a") == 0
+    due = await redis.zscore(QUEUE, "a")
+    assert due is not None
+    assert NOW + delay_ms <= due < NOW + delay_ms + 1000
+    (again,) = (await take(us, limit=1, now_ms=int(due))).leases
+    await take(us, turns.finish(again, None))
+    assert await redis.exists(keys.unknown_functions(QUEUE)) == 0, "nothing is left of it once it is done"
+
+
+async def test_it_is_buried_when_nobody_knew_the_function_for_the_whole_grace(redis: Redis) -> None:
+    us = worker(redis, unknown_function_grace_s=60)
+    turn = await take(us, turns.put_back(await sighted(redis, us, before_s=61), b"result", DEATH))
+    assert (turn.ended, turn.buried) == ([True], [True])
+    assert await traces(redis) == [b"arq:result:a"]
+    assert await redis.zrange(keys.dead_letters(QUEUE), 0, -1) == [b"a"]
+    assert await redis.exists(keys.unknown_functions(QUEUE)) == 0
+
+
+async def test_it_is_not_while_a_living_worker_knows_it(redis: Redis) -> None:
+    us = worker(redis, unknown_function_grace_s=60)
+    await redis.hset(keys.heartbeats(QUEUE), "odd", b"no heartbeat")  # type: ignore[misc]
+    await heartbeat.write(redis, QUEUE, Heartbeat("they", 0, 10, 10, functions=("other", "work")))
+    turn = await take(us, turns.put_back(await sighted(redis, us, before_s=61), b"result", DEATH))
+    assert turn.buried == [False]
+    stale = json.dumps({"functions": ["work"]})
+    await redis.hset(keys.heartbeats(QUEUE), "they", f"1000 {stale}")  # type: ignore[misc]
+    await redis.zadd(QUEUE, {"a": NOW})
+    (lease,) = (await take(us, limit=1)).leases
+    assert (await take(us, turns.put_back(lease, b"result", DEATH))).buried == [True]
+
+
+# -- payloads --
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        pytest.param({}, True, id="arq's default life"),
+        pytest.param({"_defer_by": 7200}, True, id="arq's default life of a deferred job"),
+        pytest.param({"_expires": 7200}, False, id="a life that the producer has set"),
+        pytest.param({"_expires": 7200, "_defer_by": 3600}, False, id="one set for a deferred job"),
+        pytest.param({"_expires": 2 * 86_400}, False, id="one longer than the default"),
+    ],
+)
+async def test_which_payloads_are_kept_when_a_retry_is_deferred(
+    redis: Redis, arq_client: ArqRedis, options: dict[str, Any], kept: bool
+) -> None:
+    await arq_client.enqueue_job("work", _job_id="a", **options)
+    us = worker(redis)
+    (lease,) = (await take(us, limit=1, now_ms=2 * NOW)).leases
+    await take(us, turns.requeue(lease, due_ms=2 * NOW))
+    assert (await redis.pttl(JOB_PREFIX + "a") == -1) is kept
+
+
+async def test_payloads_of_an_old_backlog_are_kept_page_by_page(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(payload_life, "LOOK", 4)
+    seconds, microseconds = await redis.time()
+    now_ms = seconds * 1000 + microseconds // 1000
+    expected = {}
+    for number in range(14):
+        hours, own = (20, number % 3 == 0) if number < 10 else (3, False)
+        due = now_ms - hours * 3_600_000 + number
+        await redis.zadd(QUEUE, {f"{number:02}": due})
+        left = due + DAY_MS - now_ms
+        await redis.psetex(JOB_PREFIX + f"{number:02}", left - 1_000_000 if own else left, b"payload")
+        expected[f"{number:02}"] = number < 10 and not own
+    first, calls = 0, 0
+    while True:
+        first, calls = await payload_life.keep_payloads(redis, QUEUE, first=first), calls + 1
+        if not first:
+            break
+    assert calls == 3
+    assert {name: await redis.pttl(JOB_PREFIX + name) == -1 for name in expected} == expected

@@ -1,0 +1,57 @@
+"""What the operator's series and the status say of a queue."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry
+
+from arqube_operator.api.v1alpha1 import RedisSpec, TaskQueueSpec, TaskQueueStatus, WorkerSpec
+from arqube_operator.decide.plan import decide
+from arqube_operator.decide.state import Identity, State
+from arqube_operator.metrics import Metrics
+from arqube_queue.model import QueueSnapshot
+
+KEY = ("shop", "emails")
+LABELS = {"namespace": "shop", "taskqueue": "emails"}
+STATE = State(
+    identity=Identity(name="emails", namespace="shop", uid="u-1", generation=1),
+    spec=TaskQueueSpec(redis=RedisSpec(host="redis"), worker=WorkerSpec(image="app:1", settings="app.WorkerSettings")),
+    status=TaskQueueStatus(),
+    runtime_image="arqube-worker:1",
+    queue=QueueSnapshot(at_ms=0, waiting=4, running=3, deferred=2, oldest_wait_s=1.5, dead_letters=7),
+)
+
+
+def test_the_series_and_the_status_say_what_the_snapshot_says() -> None:
+    registry = CollectorRegistry()
+    plan = decide(STATE, 1_700_000_000.0)
+    Metrics(registry).decided(KEY, STATE, plan)
+
+    shown = {
+        name: registry.get_sample_value(f"arqube_taskqueue_{name}", LABELS)
+        for name in ("waiting_jobs", "running_jobs", "deferred_jobs", "oldest_wait_seconds", "dead_letters")
+    }
+    assert shown == {
+        "waiting_jobs": 4,
+        "running_jobs": 3,
+        "deferred_jobs": 2,
+        "oldest_wait_seconds": 1.5,
+        "dead_letters": 7,
+    }
+    assert plan.status is not None
+    assert plan.status.to_object()["queue"] | {"oldestWait": "1s", "dueSoon": 0} == {
+        "waiting": 4,
+        "running": 3,
+        "deferred": 2,
+        "dueSoon": 0,
+        "oldestWait": "1s",
+        "deadLetters": 7,
+    }
+
+
+def test_a_task_queue_that_is_gone_leaves_no_series() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    metrics.decided(KEY, STATE, decide(STATE, 1_700_000_000.0))
+    metrics.forget(KEY)
+    gone = [sample for metric in registry.collect() for sample in metric.samples if sample.labels.get("taskqueue")]
+    assert gone == []

@@ -1,0 +1,53 @@
+"""Queues cron jobs ahead of their time, so that exactly one worker of the fleet runs each.
+
+As arq's ``run_cron``: about a second ahead, under an id made of the name and the time, which only the first enqueues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta, tzinfo
+from typing import Final
+
+from arq.connections import ArqRedis
+from arq.cron import CronJob
+from arq.utils import to_unix_ms
+
+from arqube_queue import keys
+
+WINDOWS: Final = 2
+"""How many intervals between two looks a run is queued ahead: one may be late."""
+
+
+def next_runs(jobs: Sequence[CronJob]) -> dict[str, int]:
+    """When each is due next, in Unix milliseconds; without those that are not planned yet."""
+    return {job.name: to_unix_ms(job.next_run) for job in jobs if job.next_run is not None}
+
+
+async def queue_due(
+    redis: ArqRedis, queue: str, jobs: Sequence[CronJob], *, timezone: tzinfo | None, interval_s: float
+) -> None:
+    """Plan the jobs' next runs and queue those that are due before the next look but one.
+
+    Raises:
+        redis.exceptions.RedisError, OSError: No answer; the runs that were not queued are queued by the next call.
+    """
+    now = datetime.now(tz=timezone)
+    horizon = now + timedelta(seconds=interval_s * WINDOWS)
+    for job in jobs:
+        if job.next_run is None:
+            if not job.run_at_startup:
+                job.calculate_next(now)
+                continue
+            job.next_run = now
+        if job.next_run < horizon:
+            await _queue(redis, queue, job, job.next_run, now)
+            job.calculate_next(job.next_run)
+
+
+async def _queue(redis: ArqRedis, queue: str, job: CronJob, due: datetime, now: datetime) -> None:
+    job_id = job.job_id or (f"{job.name}:{to_unix_ms(due)}" if job.unique else None)
+    # It may have run already, elsewhere, where the clock is ahead; its id is kept for a while to tell us so.
+    if job_id is not None and await redis.exists(keys.IN_PROGRESS_PREFIX + job_id):
+        return
+    await redis.enqueue_job(job.name, _job_id=job_id, _queue_name=queue, _defer_until=due if due > now else None)
