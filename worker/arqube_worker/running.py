@@ -6,6 +6,7 @@ arq's ``Worker`` is the base for what an app may rely on: its arguments, their m
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import sys
 import time
@@ -29,8 +30,12 @@ from arqube_worker.heartbeats import Tally
 from arqube_worker.metrics import Metrics
 from arqube_worker.runs import Cause, Outcome, Run, Verdict, verdict
 
+_RESULTS_NAME_JOBS: Final = "job_id" in inspect.signature(serialize_result).parameters
+"""arq's before 0.26 do not."""
 LEASE_BEYOND_TIMEOUT_S: Final = 10.0
 """How much longer than its timeout a job's lease is renewed: time to clean up, as arq gives."""
+DEFAULT_MAX_JOBS: Final = 10
+"""arq's."""
 ABORTED_SCORE: Final = 1
 """Where arq's ``Job.abort`` moves a deferred job, before it adds it to the set of jobs to abort."""
 ABORT_PENDING_MS: Final = 100
@@ -72,6 +77,7 @@ class JobRunner(arq.worker.Worker):
 
     def __init__(self, *, metrics: Metrics, **options: Any) -> None:
         super().__init__(**options)
+        self.max_jobs: int = options.get("max_jobs", DEFAULT_MAX_JOBS)  # arq's before 0.26 do not say it
         self.drain = Drain()
         self.health = Health(longest_run_s=self.in_progress_timeout_s, loop_turned_at=time.monotonic())
         self.tally = Tally()
@@ -313,7 +319,7 @@ class JobRunner(arq.worker.Worker):
                 ended_ms,
                 f"{run.lease.job_id}:{name}",
                 self.queue_name,
-                job_id=run.lease.job_id,
+                **({"job_id": run.lease.job_id} if _RESULTS_NAME_JOBS else {}),
                 serializer=self.job_serializer,
             )
 
