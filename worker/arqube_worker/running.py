@@ -244,7 +244,7 @@ class JobRunner(arq.worker.Worker):
         result: Any,
         error: BaseException | None,
     ) -> tuple[End | None, Outcome]:
-        """How the run's end is written, and what it counts as."""
+        """How the run's end is written, and what it counts as."""  # type: ignore[attr-defined]
         if run.started_at is None and error is not None:  # It never began, so it may always begin elsewhere.
             decision = _BEFORE_START[run.cause or Cause.STOP]
         else:
@@ -359,12 +359,14 @@ class JobRunner(arq.worker.Worker):
 
     def tell_start(self, run: Run, args: tuple[Any, ...], kwargs: dict[Any, Any]) -> None:
         """Log that a job began: without its arguments, which may hold personal data."""
-        logger.info("job started", wait_s=run.wait_s and round(run.wait_s, 6))
+        wait_s = run.wait_s
+        logs.job_event(__name__, "job started", run, wait_s=None if wait_s is None else round(wait_s, 6))
 
     def tell_end(self, run: Run, outcome: Outcome) -> None:
         """Log how it ended."""
-        duration_s = None if run.duration_s is None else round(run.duration_s, 6)
-        logger.info("job ended", outcome=outcome.value, duration_s=duration_s, **logs.names_of(run))
+        duration_s = run.duration_s
+        rounded = None if duration_s is None else round(duration_s, 6)
+        logs.job_event(__name__, "job ended", run, outcome=outcome.value, duration_s=rounded)
 
 
 def _traceback(error: BaseException) -> str:
