@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test lint verify e2e bench crds locks clean
+.PHONY: help demo test matrix lint verify e2e bench crds locks clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | expand -t 10
@@ -20,6 +20,9 @@ demo: $(VENV)/.installed ## A TaskQueue from zero and back on a cluster on this 
 
 test: $(VENV)/.installed ## Unit, integration, contract and laptop end-to-end tests
 	$(BIN)/pytest tests
+
+matrix: $(VENV)/.installed ## The injected runtime on each Python 3.10 to 3.14 that is found, with old and new arq
+	ARQUBE_MATRIX=1 $(BIN)/pytest tests/integration/test_injected_runtime.py
 
 lint: $(VENV)/.installed ## Style, types, borders between packages, generated files
 	$(BIN)/ruff check .

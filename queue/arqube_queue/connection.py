@@ -155,7 +155,9 @@ class RedisAddress:
             return client
         connection_class: type[Connection] = SSLConnection if self.tls else Connection
         pool = ConnectionPool(connection_class=connection_class, host=self.host, port=self.port, **options)
-        return Redis.from_pool(pool)
+        redis: Redis = Redis(connection_pool=pool)
+        redis.auto_close_connection_pool = True  # as Redis.from_pool does, which came with redis-py 5.0.1
+        return redis
 
     def _tls_options(self) -> dict[str, Any]:
         if self.tls is None:
@@ -176,7 +178,7 @@ class _SentinelPool(SentinelConnectionPool):
         await super().disconnect(inuse_connections)
         if inuse_connections:  # else it is only about idle connections to a former master
             for sentinel in self.sentinel_manager.sentinels:
-                await sentinel.aclose()
+                await sentinel.connection_pool.disconnect()
 
 
 def parse_sentinels(text: str, *, source: str) -> tuple[tuple[str, int], ...]:

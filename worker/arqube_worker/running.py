@@ -6,6 +6,7 @@ arq's ``Worker`` is the base for what an app may rely on: its arguments, their m
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import sys
 import time
@@ -29,8 +30,12 @@ from arqube_worker.heartbeats import Tally
 from arqube_worker.metrics import Metrics
 from arqube_worker.runs import Cause, Outcome, Run, Verdict, verdict
 
+_RESULTS_NAME_JOBS: Final = "job_id" in inspect.signature(serialize_result).parameters
+"""arq's before 0.26 do not."""
 LEASE_BEYOND_TIMEOUT_S: Final = 10.0
 """How much longer than its timeout a job's lease is renewed: time to clean up, as arq gives."""
+DEFAULT_MAX_JOBS: Final = 10
+"""arq's."""
 ABORTED_SCORE: Final = 1
 """Where arq's ``Job.abort`` moves a deferred job, before it adds it to the set of jobs to abort."""
 ABORT_PENDING_MS: Final = 100
@@ -72,6 +77,7 @@ class JobRunner(arq.worker.Worker):
 
     def __init__(self, *, metrics: Metrics, **options: Any) -> None:
         super().__init__(**options)
+        self.max_jobs: int = options.get("max_jobs", DEFAULT_MAX_JOBS)  # arq's before 0.26 do not say it
         self.drain = Drain()
         self.health = Health(longest_run_s=self.in_progress_timeout_s, loop_turned_at=time.monotonic())
         self.tally = Tally()
@@ -238,7 +244,7 @@ class JobRunner(arq.worker.Worker):
         result: Any,
         error: BaseException | None,
     ) -> tuple[End | None, Outcome]:
-        """How the run's end is written, and what it counts as."""
+        """How the run's end is written, and what it counts as."""  # type: ignore[attr-defined]
         if run.started_at is None and error is not None:  # It never began, so it may always begin elsewhere.
             decision = _BEFORE_START[run.cause or Cause.STOP]
         else:
@@ -313,7 +319,7 @@ class JobRunner(arq.worker.Worker):
                 ended_ms,
                 f"{run.lease.job_id}:{name}",
                 self.queue_name,
-                job_id=run.lease.job_id,
+                **({"job_id": run.lease.job_id} if _RESULTS_NAME_JOBS else {}),
                 serializer=self.job_serializer,
             )
 
@@ -353,12 +359,14 @@ class JobRunner(arq.worker.Worker):
 
     def tell_start(self, run: Run, args: tuple[Any, ...], kwargs: dict[Any, Any]) -> None:
         """Log that a job began: without its arguments, which may hold personal data."""
-        logger.info("job started", wait_s=run.wait_s and round(run.wait_s, 6))
+        wait_s = run.wait_s
+        logs.job_event(__name__, "job started", run, wait_s=None if wait_s is None else round(wait_s, 6))
 
     def tell_end(self, run: Run, outcome: Outcome) -> None:
         """Log how it ended."""
-        duration_s = None if run.duration_s is None else round(run.duration_s, 6)
-        logger.info("job ended", outcome=outcome.value, duration_s=duration_s, **logs.names_of(run))
+        duration_s = run.duration_s
+        rounded = None if duration_s is None else round(duration_s, 6)
+        logs.job_event(__name__, "job ended", run, outcome=outcome.value, duration_s=rounded)
 
 
 def _traceback(error: BaseException) -> str:

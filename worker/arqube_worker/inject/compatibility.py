@@ -10,7 +10,7 @@ EXIT_CODE = 78
 """``arqube_queue.exit_codes.INCOMPATIBLE``, which an old Python cannot import."""
 
 OLDEST_PYTHON = (3, 10)
-OLDEST = {"arq": (0, 25), "redis": (4, 2), "prometheus-client": (0, 12), "structlog": (22, 1)}
+OLDEST = {"arq": (0, 25), "redis": (4, 2), "prometheus-client": (0, 15), "structlog": (22, 2)}
 """The oldest versions that will do, by distribution."""
 BROUGHT = ("prometheus-client", "structlog")
 """What the runtime has itself, for images that have none."""
