@@ -44,5 +44,13 @@ bench: $(VENV)/.installed ## Measure the worker against arq, side by side
 crds: $(VENV)/.installed ## Write crds/ and the chart's copy from the API's models
 	$(BIN)/python -m arqube_operator.api.crd
 
+UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header
+
+locks: $(VENV)/.installed ## Pin every dependency of the images and of this environment in locks/
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	for extra in operator worker dev; do $(UV_COMPILE) pyproject.toml --extra $$extra --output-file locks/$$extra.txt; done
+	echo 'hatchling>=1.27' | $(UV_COMPILE) --no-annotate - --output-file locks/build.txt
+
 clean: ## Remove what was built
 	rm -rf $(VENV) .arqube demo.png dist build

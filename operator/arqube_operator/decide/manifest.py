@@ -103,6 +103,8 @@ def _container(identity: Identity, spec: TaskQueueSpec, source: Runtime) -> dict
         "livenessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 3},
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "timeoutSeconds": 5, "periodSeconds": 2},
         "terminationMessagePath": env.DEFAULT_TERMINATION_LOG,
+        # A worker that dies without a word of its own is explained by the end of its log.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": pod_security.CONTAINER,
         "volumeMounts": [
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own, in memory of the node's disk

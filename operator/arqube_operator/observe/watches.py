@@ -58,6 +58,8 @@ class Watches:
                     registry=self._registry(loop),
                     settings=_settings(),
                     standalone=True,
+                    # Else kopf asks for the user's name, which a uid without an entry in /etc/passwd does not have.
+                    identity="arqube-operator",  # type: ignore[arg-type]  # its type is not public
                     clusterwide=everywhere,
                     namespaces=[space for space in self._namespaces if space is not None],
                     stop_flag=self._stop,
