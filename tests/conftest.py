@@ -8,11 +8,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from inspect import isawaitable
 from typing import Any
 
+import hypothesis
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
 from arqube_local.redis_server import RedisServer, find_binary
+
+# Machines are shared and noisy: how long an example took says nothing about the code.
+hypothesis.settings.register_profile("shared-machine", deadline=None)
+hypothesis.settings.load_profile("shared-machine")
 
 
 def pytest_report_header() -> str:

@@ -121,8 +121,8 @@ def test_a_pod_that_needs_attention_says_why(status: dict[str, Any], failure: st
                 {"waiting": {"reason": "CrashLoopBackOff"}},
                 lastState=ended(128, 'exec: "python3": executable file not found in $PATH'),
             ),
-            'exit code 128: exec: "python3": executable file not found in $PATH; name the image\'s Python in the command'
-            " of the container worker in worker.podTemplate",
+            'exit code 128: exec: "python3": executable file not found in $PATH; name the image\'s Python in the'
+            " command of the container worker in worker.podTemplate",
             id="what helps an image whose Python has another name",
         ),
     ],
