@@ -244,13 +244,14 @@ class JobRunner(arq.worker.Worker):
         result: Any,
         error: BaseException | None,
     ) -> tuple[End | None, Outcome]:
-        """How the run's end is written, and what it counts as."""  # type: ignore[attr-defined]
+        """How the run's end is written, and what it counts as."""
         if run.started_at is None and error is not None:  # It never began, so it may always begin elsewhere.
             decision = _BEFORE_START[run.cause or Cause.STOP]
         else:
             decision = verdict(error, run.cause, retry_jobs=self.retry_jobs, own_wish=(Retry, RetryJob))
         lease = run.lease
-        keep_ms = int(arq.worker.keep_cronjob_progress * 1000) if hasattr(function, "next_run") else 0
+        is_cron = hasattr(function, "next_run")
+        keep_ms = int(arq.worker.keep_cronjob_progress * 1000) if is_cron else 0  # type: ignore[attr-defined]
         tries = run.attempt if run.attempt != lease.tries else None
         match decision:
             case Verdict.FORGET:
