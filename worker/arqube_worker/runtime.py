@@ -21,6 +21,7 @@ from arqube_worker.drain import first_of
 from arqube_worker.metrics import Metrics
 from arqube_worker.running import Ended, JobRunner
 from arqube_worker.runs import Cause, Outcome, Run
+from arqube_worker.serializers import warn_about_pickle
 from arqube_worker.settings import Configuration, SettingsError
 
 CANCEL_GRACE_S: Final = 5.0
@@ -159,6 +160,7 @@ class Worker(JobRunner):
             redis=connections.label(self._configuration.redis),
             functions=list(self.functions),
         )
+        warn_about_pickle(self.job_deserializer is None)
         try:
             await self._start_up()
         except Exception:
@@ -321,7 +323,9 @@ class Worker(JobRunner):
             async with Wakeup.beside(self.pool, self.queue_name) as self._wakeup:
                 while True:
                     await self._hungry.wait()
-                    if await self._wakeup.wait(SLOW_POLL_S) and self._hungry.is_set():
+                    if await self._wakeup.wait(SLOW_POLL_S):
+                        # A turn that is in flight may have looked before the change: look again after it.
+                        await self._hungry.wait()
                         self._hungry.clear()
                         self.run_ended()
         finally:
@@ -457,6 +461,6 @@ class Worker(JobRunner):
         self.leases.stop()
         for pool in {id(pool): pool for pool in (self.pool, self.ctx["redis"])}.values():
             with contextlib.suppress(*REDIS_ERRORS):
-                await pool.aclose(close_connection_pool=True)
+                await pool.connection_pool.disconnect()  # aclose() is younger than the redis-py of some images
         self._pool = None
         return exit_code

@@ -44,6 +44,8 @@ local function bury(id, payload, tries, reason, name, message, traceback, enqueu
   redis.call('HSET', letter .. id, 'payload', payload or '', 'reason', reason, 'function', name, 'error', message,
     'traceback', traceback, 'tries', tries, 'enqueued_ms', enqueued, 'died_ms', ms(server_now), 'worker', worker)
   redis.call('ZADD', dead, ms(server_now), id)
+  redis.call('PEXPIRE', letter .. id, ms(retention)) -- also where no later death trims them
+  redis.call('PEXPIRE', dead, ms(retention))
   drop_letters(redis.call('ZRANGEBYSCORE', dead, '-inf', ms(server_now - retention), 'LIMIT', 0, TRIM_AT_ONCE))
   local excess = math.min(redis.call('ZCARD', dead) - max_entries, TRIM_AT_ONCE)
   if excess > 0 then drop_letters(redis.call('ZRANGE', dead, 0, excess - 1)) end
