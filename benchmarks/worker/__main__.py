@@ -1,7 +1,6 @@
-"""``python -m benchmarks.worker [--json]``: jobs a second and Redis commands a job of one process, medians of runs.
+"""``python -m benchmarks.worker``: the figures that Arqube's worker must reach, measured in one run.
 
-Each contender takes the same preloaded queue, in turn, so that a noisy machine is noisy for all. The first jobs, while
-a process starts up, do not count. Logs are off for all of them; results are kept.
+``--json`` ends with one line of JSON, ``--chart`` writes a bar chart, ``--only`` measures some parts.
 """
 
 from __future__ import annotations
@@ -9,151 +8,148 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import statistics
+import operator
+import subprocess
 import sys
-import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from arq import create_pool
-from arq.connections import ArqRedis, RedisSettings
-
 from arqube_local.redis_server import RedisServer
-from arqube_queue import environment as env
-from arqube_queue.keys import DEFAULT_QUEUE
+from arqube_queue.turns import LEASE_S
+from benchmarks.worker import behaviour, chart, contenders, throughput
+from benchmarks.worker.contenders import ARQ_TUNED, ARQ_TUNED_LOGS, ARQUBE, ARQUBE_LOGS, OURS, PEERS, WITH_LOGS
+from benchmarks.worker.throughput import Speed
 
 ROUNDS: Final = 3
-WARM_UP: Final = 200
-"""Jobs that do not count."""
-TIMEOUT_S: Final = 120.0
-PLAIN_ARQ: Final = (
-    "import sys; from arq.worker import run_worker; from benchmarks.worker import app; "
-    "run_worker(getattr(app, sys.argv[1]))"
-)
+PARTS: Final = ("throughput", "peers", "logs", "network", "latency", "fleet", "recovery", "memory")
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
-    """A worker to measure.
+class Must:
+    """A figure that must be reached.
 
     Attributes:
-        label: Its name in the table.
-        command: How it is started.
-        jobs: Preloaded for it: enough for a few seconds.
-        environment: Beside ours.
+        what: What it is, for people.
+        key: Its name in the JSON.
+        compare: How the value stands to the limit.
+        limit: The limit.
     """
 
-    label: str
-    command: tuple[str, ...]
-    jobs: int
-    environment: dict[str, str]
+    what: str
+    key: str
+    compare: Callable[[float, float], bool]
+    limit: float
+
+    def row(self, value: float) -> str:
+        """A line of the table."""
+        sign = ">=" if self.compare is operator.ge else "<="
+        return f"{self.what:62} {value:>9} {sign + f' {self.limit:g}':>9}  {self.verdict(value)}"
+
+    def verdict(self, value: float) -> str:
+        """Whether ``value`` is good enough."""
+        return "met" if self.compare(value, self.limit) else "NOT MET"
 
 
-ARQ_TUNED: Final = "arq, max_jobs 100, poll 10 ms (tuned)"
-CONTENDERS: Final = (
-    Contender("arq, defaults", (sys.executable, "-c", PLAIN_ARQ, "WorkerSettings"), 1_200, {}),
-    Contender(ARQ_TUNED, (sys.executable, "-c", PLAIN_ARQ, "TunedSettings"), 6_000, {}),
-    Contender(
-        "arqube, 10 slots",
-        (sys.executable, "-m", "arqube_worker", "benchmarks.worker.app.WorkerSettings"),
-        6_000,
-        {env.CONCURRENCY: "10", "ARQUBE_LOG_LEVEL": "error"},
-    ),
-    Contender(
-        "arqube, 100 slots",
-        (sys.executable, "-m", "arqube_worker", "benchmarks.worker.app.WorkerSettings"),
-        6_000,
-        {env.CONCURRENCY: "100", "ARQUBE_LOG_LEVEL": "error"},
-    ),
+MUSTS: Final = (
+    Must("jobs/s, one process, 100 slots, against arq tuned", "vs_arq_tuned", operator.ge, 8),
+    Must("the same with INFO logs on both", "vs_arq_tuned_logs", operator.ge, 6),
+    Must("against the fastest other queue", "vs_fastest_peer", operator.ge, 6),
+    Must("round trips a job under load", "round_trips_per_job", operator.le, 0.1),
+    Must("enqueue -> start on an idle worker, p50, ms", "start_p50_ms", operator.le, 2),
+    Must("enqueue -> start on an idle worker, p99, ms", "start_p99_ms", operator.le, 5),
+    Must("reads a second of that idle worker", "idle_reads_per_s", operator.le, 3),
+    Must("jobs running at once, 40 workers x 10 slots", "max_running", operator.ge, 400),
+    Must("2 ms of network latency, 100 slots, against arq tuned", "vs_arq_tuned_latency", operator.ge, 30),
+    Must("kill -9 to the job running again, s", "recovery_s", operator.le, LEASE_S + 1),
+    Must("memory of an idle worker beyond plain arq's, MiB", "idle_memory_mib", operator.le, 15),
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What one run of a contender gave."""
-
-    jobs_per_s: float
-    commands_per_job: float
+def _ratio(speeds: Mapping[str, Speed], ours: str, theirs: str) -> float:
+    return round(speeds[ours].jobs_per_s / speeds[theirs].jobs_per_s, 2)
 
 
-async def measure(server: RedisServer, contender: Contender) -> Measured:
-    """Run ``contender`` once on a queue of its own.
-
-    Raises:
-        TimeoutError: It did not empty the queue in time.
-    """
-    pool = await create_pool(RedisSettings(host="127.0.0.1", port=server.address.port))
-    await pool.flushall()
-    for _ in range(contender.jobs):
-        await pool.enqueue_job("noop")
-    environment = {**os.environ, "BENCH_REDIS_PORT": str(server.address.port), **contender.environment}
-    environment[env.HTTP_PORT] = "0"
-    process = await asyncio.create_subprocess_exec(
-        *contender.command,
-        env=environment,
-        cwd=Path(__file__).parents[2],
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        began = await _left(pool, contender.jobs - WARM_UP)
-        before = await _commands(pool)
-        jobs = await pool.zcard(DEFAULT_QUEUE)
-        ended = await _left(pool, 0)
-        commands = await _commands(pool) - before
-    finally:
-        process.terminate()
-        await process.wait()
-        await pool.aclose()
-    return Measured(jobs / (ended - began), commands / jobs)
+def _peers() -> list[contenders.Contender]:
+    found = []
+    for peer in PEERS:
+        try:
+            found.append(peer.install())
+        except (subprocess.SubprocessError, OSError) as error:
+            print(f"{peer.name} left out: cannot be installed: {error}", file=sys.stderr)
+    return found
 
 
-async def _left(pool: ArqRedis, count: int) -> float:
-    """Wait until at most ``count`` jobs are left; when that was, in seconds of a monotonic clock."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while await pool.zcard(DEFAULT_QUEUE) > count:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{count} jobs were not reached within {TIMEOUT_S:.0f} s")
-        await asyncio.sleep(0.02)
-    return time.monotonic()
+async def _throughput(port: int, rounds: int, parts: set[str]) -> dict[str, Any]:
+    peers = _peers() if "peers" in parts else []
+    speeds = await throughput.measure([*OURS, *peers], port, rounds)
+    figures: dict[str, Any] = {"contenders": {label: speed.jobs_per_s for label, speed in speeds.items()}}
+    figures["vs_arq_tuned"] = _ratio(speeds, ARQUBE.label, ARQ_TUNED.label)
+    figures["round_trips_per_job"] = speeds[ARQUBE.label].round_trips_per_job
+    figures["arq_round_trips_per_job"] = speeds[ARQ_TUNED.label].round_trips_per_job
+    measured = {peer.label: speeds[peer.label].jobs_per_s for peer in peers if peer.label in speeds}
+    if measured:
+        figures["fastest_peer"] = max(measured, key=measured.__getitem__)
+        figures["vs_fastest_peer"] = _ratio(speeds, ARQUBE.label, figures["fastest_peer"])
+    return figures
 
 
-async def _commands(pool: ArqRedis) -> int:
-    stats: dict[str, Any] = await pool.info("stats")
-    return int(stats["total_commands_processed"])
+async def _measure(port: int, rounds: int, parts: set[str]) -> dict[str, Any]:
+    figures: dict[str, Any] = {"rounds": rounds}
+    if parts & {"throughput", "peers"}:
+        figures |= await _throughput(port, rounds, parts)
+    if "logs" in parts:
+        speeds = await throughput.measure(WITH_LOGS, port, rounds)
+        figures["vs_arq_tuned_logs"] = _ratio(speeds, ARQUBE_LOGS.label, ARQ_TUNED_LOGS.label)
+        figures["contenders_with_logs"] = {label: speed.jobs_per_s for label, speed in speeds.items()}
+    if "network" in parts:
+        async with throughput.slow_network(port) as slow:
+            speeds = await throughput.measure((ARQ_TUNED, ARQUBE), port, rounds, worker_port=slow)
+        figures["vs_arq_tuned_latency"] = _ratio(speeds, ARQUBE.label, ARQ_TUNED.label)
+        figures["contenders_with_latency"] = {label: speed.jobs_per_s for label, speed in speeds.items()}
+    if "latency" in parts:
+        figures |= await behaviour.start_latency(port)
+    if "memory" in parts:
+        figures |= await behaviour.idle_memory(port, rounds)
+    if "recovery" in parts:
+        figures |= await behaviour.recovery(port, rounds)
+    if "fleet" in parts:
+        figures |= await behaviour.max_running(port)
+    return figures
 
 
-async def _run() -> dict[str, dict[str, float]]:
-    runs: dict[str, list[Measured]] = {contender.label: [] for contender in CONTENDERS}
-    with RedisServer() as server:
-        for _ in range(ROUNDS):
-            for contender in CONTENDERS:
-                runs[contender.label].append(await measure(server, contender))
-    medians = {
-        label: {
-            "jobs_per_s": round(statistics.median(run.jobs_per_s for run in all_runs), 1),
-            "commands_per_job": round(statistics.median(run.commands_per_job for run in all_runs), 2),
-        }
-        for label, all_runs in runs.items()
-    }
-    tuned = medians[ARQ_TUNED]["jobs_per_s"]
-    for figures in medians.values():
-        figures["vs_arq_tuned"] = round(figures["jobs_per_s"] / tuned, 2)
-    return medians
+def _table(figures: Mapping[str, Any]) -> str:
+    lines = [f"{label:62} {speed:9.0f} jobs/s" for label, speed in figures.get("contenders", {}).items()]
+    lines += [f"{label:62} {speed:9.0f} jobs/s" for label, speed in figures.get("contenders_with_logs", {}).items()]
+    for label, speed in figures.get("contenders_with_latency", {}).items():
+        lines.append(f"{label + ', 2 ms of network latency':62} {speed:9.0f} jobs/s")
+    lines += ["", f"{'':62} {'value':>9} {'must':>9}"]
+    lines += [must.row(figures[must.key]) for must in MUSTS if must.key in figures]
+    return "\n".join(lines)
+
+
+def _parts(text: str) -> set[str]:
+    parts = set(text.split(","))
+    if unknown := parts - set(PARTS):
+        raise argparse.ArgumentTypeError(f"there is no {', '.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
+    return parts
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.worker")
+    """Measure, print, and draw."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.worker", description=__doc__)
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    arguments = parser.parse_args()
-    figures = asyncio.run(_run())
-    print(f"{'worker (one process, no-op jobs)':40} {'jobs/s':>8} {'vs arq tuned':>13} {'commands/job':>13}")
-    for label, row in figures.items():
-        print(f"{label:40} {row['jobs_per_s']:8.0f} {row['vs_arq_tuned']:13.2f} {row['commands_per_job']:13.1f}")
-    if arguments.json:
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="runs whose median counts (%(default)s)")
+    parser.add_argument("--only", type=_parts, default=set(PARTS), help=f"some of {','.join(PARTS)}")
+    parser.add_argument("--chart", type=Path, help="write a bar chart of the throughput to this PNG file")
+    options = parser.parse_args()
+    with RedisServer() as server:
+        figures = asyncio.run(_measure(server.address.port, options.rounds, options.only))
+    print(_table(figures))
+    if options.chart and "contenders" in figures:
+        chart.draw(figures["contenders"], options.chart)
+    if options.json:
         print(json.dumps(figures))
 
 
