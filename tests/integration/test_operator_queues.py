@@ -152,3 +152,23 @@ async def test_a_queue_that_moves_is_read_at_its_new_place_only(
         await eventually(lambda: watched.read(other.address).snapshot is not None)
         assert watched.read(redis_server.address) == Reading(), "what was read elsewhere does not count"
         await eventually(lambda: watched.read(redis_server.address).snapshot is not None)
+
+
+async def test_the_payloads_of_a_queue_without_workers_outlive_a_day(
+    watched: Watched, redis: Redis, redis_server: RedisServer, eventually: Eventually
+) -> None:
+    hour_ms = 3_600_000
+    now_ms = int((await redis.time())[0]) * 1000
+    await redis.zadd("arq:queue", {"old": now_ms - 23 * hour_ms, "own": now_ms - 23 * hour_ms, "young": now_ms})
+    await redis.set("arq:job:old", "payload", px=hour_ms)
+    await redis.set("arq:job:own", "payload that its producer lets expire", px=2 * hour_ms)
+    await redis.set("arq:job:young", "payload", px=24 * hour_ms)
+
+    watched.read(redis_server.address)
+
+    async def kept() -> bool:
+        return bool(await redis.ttl("arq:job:old") == -1)
+
+    await eventually(kept)
+    assert await redis.ttl("arq:job:own") > 0
+    assert await redis.ttl("arq:job:young") > 0

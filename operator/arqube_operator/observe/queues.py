@@ -18,10 +18,13 @@ from arqube_operator.decide.state import Problem
 from arqube_operator.observe.cluster import Key
 from arqube_queue.connection import RedisAddress
 from arqube_queue.model import QueueSnapshot
+from arqube_queue.payload_life import keep_payloads
 from arqube_queue.snapshot import SnapshotQuery, read_snapshots
 
 TICK_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 10.0
+PAYLOADS_S: Final = 60.0
+"""Pause between looks for payloads that are about to expire before their jobs ran."""
 READ_TIMEOUT_S: Final = 5.0
 
 log = structlog.get_logger(__name__)
@@ -80,6 +83,8 @@ class QueueObserver:
         loop = asyncio.get_running_loop()
         client = address.connect(timeout_s=READ_TIMEOUT_S)
         failures = 0
+        ranks: dict[Key, int] = {}
+        payloads_due = loop.time()
         try:
             # Not only the cancellation ends it: redis-py may swallow one that meets a command (seen on Python 3.11).
             while self._tasks.get(address) is asyncio.current_task():
@@ -87,6 +92,9 @@ class QueueObserver:
                 problem = await self._read(client, address)
                 if problem is None:
                     failures = 0
+                    if started >= payloads_due:
+                        ranks = await self._keep_payloads(client, address, ranks)
+                        payloads_due = started if any(ranks.values()) else started + PAYLOADS_S
                     pause = self._tick_s - (loop.time() - started)
                 else:
                     if failures == 0:
@@ -97,6 +105,17 @@ class QueueObserver:
                 await asyncio.sleep(max(0.0, pause))
         finally:
             await client.aclose()
+
+    async def _keep_payloads(self, client: Redis, address: RedisAddress, ranks: dict[Key, int]) -> dict[Key, int]:
+        """A page of each queue: workers do the same, but a queue that was held for a day may have none."""
+        following = {}
+        for key, query in list(self._queries.get(address, {}).items()):
+            try:
+                async with asyncio.timeout(READ_TIMEOUT_S):
+                    following[key] = await keep_payloads(client, query.queue, first=ranks.get(key, 0))
+            except (RedisError, OSError, TimeoutError) as error:
+                log.warning("payloads.not_kept", task_queue=str(key), redis=address.label, error=_words(error))
+        return following
 
     async def _read(self, client: Redis, address: RedisAddress) -> Problem | None:
         """One round trip for all queues of the address; the problem of the server as a whole, if it has one."""
