@@ -77,7 +77,8 @@ def _peers() -> list[contenders.Contender]:
         try:
             found.append(peer.install())
         except (subprocess.SubprocessError, OSError) as error:
-            print(f"{peer.name} left out: cannot be installed: {error}", file=sys.stderr)
+            said = (getattr(error, "stderr", None) or b"").decode().strip().splitlines()[-1:]
+            print(f"{peer.name} left out: cannot be installed: {error} {' '.join(said)}", file=sys.stderr)
     return found
 
 

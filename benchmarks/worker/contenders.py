@@ -86,7 +86,7 @@ class Peer:
         if not installed.exists():
             venv.create(folder, with_pip=True, clear=True)
             command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *self.packages]
-            subprocess.run(command, check=True, timeout=INSTALL_TIMEOUT_S)  # noqa: S603
+            subprocess.run(command, check=True, timeout=INSTALL_TIMEOUT_S, stderr=subprocess.PIPE)  # noqa: S603
             installed.touch()
         code = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))"
         asked = subprocess.run([python, "-c", code, self.name], check=True, capture_output=True, text=True)  # noqa: S603
