@@ -19,7 +19,16 @@ from typing import Any, Final
 from arqube_local.redis_server import RedisServer
 from arqube_queue.turns import LEASE_S
 from benchmarks.worker import behaviour, chart, contenders, throughput
-from benchmarks.worker.contenders import ARQ_TUNED, ARQ_TUNED_LOGS, ARQUBE, ARQUBE_LOGS, OURS, PEERS, WITH_LOGS
+from benchmarks.worker.contenders import (
+    ARQ_TUNED,
+    ARQ_TUNED_FAR,
+    ARQ_TUNED_LOGS,
+    ARQUBE,
+    ARQUBE_LOGS,
+    OURS,
+    PEERS,
+    WITH_LOGS,
+)
 from benchmarks.worker.throughput import Speed
 
 ROUNDS: Final = 3
@@ -77,7 +86,8 @@ def _peers() -> list[contenders.Contender]:
         try:
             found.append(peer.install())
         except (subprocess.SubprocessError, OSError) as error:
-            print(f"{peer.name} left out: cannot be installed: {error}", file=sys.stderr)
+            said = (getattr(error, "stderr", None) or b"").decode().strip().splitlines()[-1:]
+            print(f"{peer.name} left out: cannot be installed: {error} {' '.join(said)}", file=sys.stderr)
     return found
 
 
@@ -105,7 +115,7 @@ async def _measure(port: int, rounds: int, parts: set[str]) -> dict[str, Any]:
         figures["contenders_with_logs"] = {label: speed.jobs_per_s for label, speed in speeds.items()}
     if "network" in parts:
         async with throughput.slow_network(port) as slow:
-            speeds = await throughput.measure((ARQ_TUNED, ARQUBE), port, rounds, worker_port=slow)
+            speeds = await throughput.measure((ARQ_TUNED_FAR, ARQUBE), port, rounds, worker_port=slow)
         figures["vs_arq_tuned_latency"] = _ratio(speeds, ARQUBE.label, ARQ_TUNED.label)
         figures["contenders_with_latency"] = {label: speed.jobs_per_s for label, speed in speeds.items()}
     if "latency" in parts:

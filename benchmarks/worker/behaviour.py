@@ -34,24 +34,31 @@ async def _warm(redis: ArqRedis) -> None:
 
 
 async def start_latency(port: int, contender: Contender = ARQUBE_10) -> dict[str, float]:
-    """Milliseconds from the call of arq's ``enqueue_job`` on an idle worker to the job's start, and its idle reads."""
+    """Milliseconds from the call of arq's ``enqueue_job`` to the job's start on an idle worker, and its idle reads.
+
+    The call's own three round trips are part of it; ``start_after_enqueued`` is without them, from the call's return.
+    """
     async with client(port) as redis, running(contender, port):
         await _warm(redis)
         await asyncio.sleep(1)
         before = await requests(redis)
         await asyncio.sleep(IDLE_S)
         reads = await requests(redis) - before - 1  # one is our own
-        called, jobs = [], []
+        called, enqueued, jobs = [], [], []
         for _ in range(SAMPLES):
             await asyncio.sleep(random.uniform(0.015, 0.045))  # noqa: S311
             called.append(time.monotonic())
             jobs.append(await redis.enqueue_job("stamp"))
+            enqueued.append(time.monotonic())
         await asyncio.sleep(1)
         started = [await job.result(timeout=RESULT_TIMEOUT_S) for job in jobs if job]
-    waits = sorted((start - call) * 1000 for call, start in zip(called, started, strict=True))
+    waits = [(start - call) * 1000 for call, start in zip(called, started, strict=True)]
+    after = [(start - done) * 1000 for done, start in zip(enqueued, started, strict=True)]
     return {
         "start_p50_ms": round(statistics.median(waits), 2),
         "start_p99_ms": round(statistics.quantiles(waits, n=100)[98], 2),
+        "start_after_enqueued_p50_ms": round(statistics.median(after), 2),
+        "start_after_enqueued_p99_ms": round(statistics.quantiles(after, n=100)[98], 2),
         "idle_reads_per_s": round(reads / IDLE_S, 2),
     }
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import venv
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -48,11 +48,13 @@ def _arqube(label: str, slots: int, environment: dict[str, str], jobs: int = 30_
     return Contender(label, command, jobs, {env.CONCURRENCY: str(slots), env.HTTP_PORT: "0", **environment})
 
 
-ARQ: Final = Contender("arq", (sys.executable, "-c", _PLAIN_ARQ, "WorkerSettings"), 1_000)
+ARQ: Final = Contender("arq", (sys.executable, "-c", _PLAIN_ARQ, "WorkerSettings"), 800)
 ARQ_TUNED: Final = Contender("arq tuned", (sys.executable, "-c", _PLAIN_ARQ, "TunedSettings"), 6_000)
 ARQ_TUNED_LOGS: Final = Contender(
     "arq tuned, logs", (sys.executable, "-m", "arq", "benchmarks.worker.app.TunedSettings"), 6_000
 )
+ARQ_TUNED_FAR: Final = replace(ARQ_TUNED, jobs=1_500)
+"""For a slow network: less, as it takes long."""
 ARQUBE_10: Final = _arqube("arqube, 10 slots", 10, _QUIET)
 ARQUBE: Final = _arqube("arqube, 100 slots", 100, _QUIET)
 ARQUBE_LOGS: Final = _arqube("arqube, 100 slots, logs", 100, {})
@@ -86,7 +88,7 @@ class Peer:
         if not installed.exists():
             venv.create(folder, with_pip=True, clear=True)
             command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *self.packages]
-            subprocess.run(command, check=True, timeout=INSTALL_TIMEOUT_S)  # noqa: S603
+            subprocess.run(command, check=True, timeout=INSTALL_TIMEOUT_S, stderr=subprocess.PIPE)  # noqa: S603
             installed.touch()
         code = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))"
         asked = subprocess.run([python, "-c", code, self.name], check=True, capture_output=True, text=True)  # noqa: S603
@@ -95,11 +97,11 @@ class Peer:
 
 
 PEERS: Final = (
-    Peer("saq", ("saq[hiredis]", "typing-extensions", "uvloop"), 4_000),
+    Peer("saq", ("saq[hiredis]", "typing-extensions", "uvloop"), 2_500),
     Peer("taskiq", ("taskiq", "taskiq-redis", "hiredis", "uvloop"), 4_000),
-    Peer("streaq", ("streaq", "uvloop"), 4_000),
+    Peer("streaq", ("streaq", "uvloop"), 2_500),
     Peer("dramatiq", ("dramatiq[redis]", "hiredis"), 4_000),
-    Peer("rq", ("rq", "hiredis"), 1_500),
+    Peer("rq", ("rq", "hiredis"), 800),
     Peer("celery", ("celery[redis]", "hiredis"), 2_000),
 )
 
