@@ -1,14 +1,18 @@
 """``python -m benchmarks.worker``: the figures that Arqube's worker must reach, measured in one run.
 
-``--json`` ends with one line of JSON, ``--chart`` writes a bar chart, ``--only`` measures some parts.
+``--json`` ends with one line of JSON, ``--output`` writes it to a file, ``--chart`` draws the throughput, ``--only``
+measures some parts.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import operator
+import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -105,8 +109,17 @@ async def _throughput(port: int, rounds: int, parts: set[str]) -> dict[str, Any]
     return figures
 
 
+def _machine() -> str:
+    cpu = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    load = os.getloadavg()[0]
+    return f"{os.cpu_count()} x {cpu}, Python {platform.python_version()}, load of others at the start {load:.1f}"
+
+
 async def _measure(port: int, rounds: int, parts: set[str]) -> dict[str, Any]:
-    figures: dict[str, Any] = {"rounds": rounds}
+    figures: dict[str, Any] = {"rounds": rounds, "machine": _machine()}
     if parts & {"throughput", "peers"}:
         figures |= await _throughput(port, rounds, parts)
     if "logs" in parts:
@@ -130,7 +143,8 @@ async def _measure(port: int, rounds: int, parts: set[str]) -> dict[str, Any]:
 
 
 def _table(figures: Mapping[str, Any]) -> str:
-    lines = [f"{label:62} {speed:9.0f} jobs/s" for label, speed in figures.get("contenders", {}).items()]
+    lines = [figures["machine"], ""]
+    lines += [f"{label:62} {speed:9.0f} jobs/s" for label, speed in figures.get("contenders", {}).items()]
     lines += [f"{label:62} {speed:9.0f} jobs/s" for label, speed in figures.get("contenders_with_logs", {}).items()]
     for label, speed in figures.get("contenders_with_latency", {}).items():
         lines.append(f"{label + ', 2 ms of network latency':62} {speed:9.0f} jobs/s")
@@ -152,6 +166,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="runs whose median counts (%(default)s)")
     parser.add_argument("--only", type=_parts, default=set(PARTS), help=f"some of {','.join(PARTS)}")
+    parser.add_argument("--output", type=Path, help="write the JSON to this file")
     parser.add_argument("--chart", type=Path, help="write a bar chart of the throughput to this PNG file")
     options = parser.parse_args()
     with RedisServer() as server:
@@ -159,6 +174,8 @@ def main() -> None:
     print(_table(figures))
     if options.chart and "contenders" in figures:
         chart.draw(figures["contenders"], options.chart)
+    if options.output:
+        options.output.write_text(json.dumps(figures, indent=2) + "\n")
     if options.json:
         print(json.dumps(figures))
 

@@ -104,11 +104,11 @@ async def recovery(port: int, rounds: int, contender: Contender = ARQUBE_10) -> 
 
 
 async def _holding(redis: ArqRedis) -> int:
-    return int(await redis.execute_command("SCARD", RUNNING))
+    return int(await redis.scard(RUNNING))  # type: ignore[misc]
 
 
 async def _started(redis: ArqRedis, count: int) -> bool:
-    return int(await redis.execute_command("LLEN", STARTS)) >= count
+    return int(await redis.llen(STARTS)) >= count  # type: ignore[misc]
 
 
 async def idle_memory(port: int, rounds: int) -> dict[str, float]:
