@@ -71,6 +71,7 @@ MADE_OBJECT = make_settings()()
 # Whatever plain arq runs too holds its settings itself: arq does not look into base classes.
 Abortable = make_settings(allow_abort_jobs=True, poll_delay=0.1)
 Brisk = make_settings(poll_delay=0.05)
+Mixed = make_settings(poll_delay=0.05, max_jobs=50, allow_abort_jobs=True)
 Burst = make_settings(burst=True)
 Ticking = make_settings(cron_jobs=(cron(tasks.tick, second=set(range(60))),))
 
