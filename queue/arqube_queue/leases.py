@@ -87,6 +87,8 @@ class LeaseKeeper:
                 except (RedisError, OSError) as error:
                     # The loop's own calls fail as well, and tell people.
                     logger.debug("renewing leases failed: %s: %s", type(error).__name__, error)
+                    # It may be a replica since a failover: connect anew, to the new master.
+                    self._client.connection_pool.disconnect()
                     pause_s = min(pause_s, 0.5)
                     break
                 for lease, state in zip(batch, states, strict=True):

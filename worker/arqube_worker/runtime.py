@@ -364,6 +364,8 @@ class Worker(JobRunner):
             return
         self._turns.look_from_the_head()
         interval_s = max(self.poll_delay_s, HOUSEKEEPING_S)  # arq's window for cron jobs
+        # Before what may fail: a full Redis refuses these writes, and the ends that the turns write make room in it.
+        self._housekeeping_due = now + interval_s
         if self.cron_jobs:
             await crons.queue_due(
                 self.pool, self.queue_name, self.cron_jobs, timezone=self.timezone, interval_s=interval_s
@@ -375,7 +377,6 @@ class Worker(JobRunner):
                 self.pool, self.queue_name, first=self._payloads_seen, default_life_ms=self.expires_extra_ms
             )
             self._payloads_due = now if self._payloads_seen else now + PAYLOADS_S
-        self._housekeeping_due = now + interval_s
 
     async def _beat(self) -> None:
         """Note each second that the loop turns, and tell Redis that the worker lives.

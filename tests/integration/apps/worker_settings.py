@@ -21,6 +21,7 @@ FUNCTIONS = [
     tasks.talk,
     tasks.sleep_in_thread,
     tasks.hold_until_file,
+    tasks.sign_off,
     func(tasks.retry_always, max_tries=3),
     func(tasks.note, name="forgetful", keep_result=0),
     func(tasks.nap, name="hasty", timeout=0.05),
@@ -70,7 +71,9 @@ MADE_OBJECT = make_settings()()
 # Whatever plain arq runs too holds its settings itself: arq does not look into base classes.
 Abortable = make_settings(allow_abort_jobs=True, poll_delay=0.1)
 Brisk = make_settings(poll_delay=0.05)
+Mixed = make_settings(poll_delay=0.05, max_jobs=50, allow_abort_jobs=True)
 Burst = make_settings(burst=True)
+Ticking = make_settings(cron_jobs=(cron(tasks.tick, second=set(range(60))),))
 
 
 async def fail_hook(ctx: dict[str, Any]) -> None:

@@ -193,12 +193,12 @@ async def test_signals_at_random_moments_under_load_lose_and_strand_nothing(
 ) -> None:
     """Workers are stopped one after the other, each somewhere in its work; what they leave is whole."""
     chance = random.Random(7)  # noqa: S311 - moments, not secrets
-    jobs = [await enqueue(arq_client, "nap", chance.uniform(0, 0.2)) for _ in range(400)]
+    jobs = [await enqueue(arq_client, "nap", chance.uniform(0, 0.2)) for _ in range(800)]
     workers = []
-    for _ in range(8):
-        worker = start_worker(environment={"ARQUBE_SHUTDOWN_TIMEOUT": str(chance.choice([0, 0.05, 30]))})
+    for _ in range(20):
+        worker = start_worker(environment={"ARQUBE_SHUTDOWN_TIMEOUT": str(chance.choice([0, 0.02, 0.1, 30]))})
         workers.append(worker)
-        goal = await arq_client.llen("ended") + chance.randrange(5, 40)
+        goal = await arq_client.llen("ended") + chance.randrange(2, 30)
         await eventually(lambda goal=goal: _length(arq_client, "ended", goal))
         worker.signal()
         assert await worker.exit_code() == 0, worker.text
@@ -208,7 +208,7 @@ async def test_signals_at_random_moments_under_load_lose_and_strand_nothing(
     ended = [line for worker in workers for line in worker.logged("job ended") if line["outcome"] == "succeeded"]
     assert sorted(line["job_id"] for line in ended) == sorted(job.job_id for job in jobs), "each ran to its end once"
     hooks = await redis.lrange("hooks", 0, -1)
-    assert hooks.count(b"shutdown") == 8
+    assert hooks.count(b"shutdown") == 20
     assert await redis.zcard(default_queue_name) == 0
     assert await redis.keys("arq:retry:*") == []
 
