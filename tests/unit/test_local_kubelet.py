@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from arqube_local.kubelet.environment import (
     data_of,
     environment,
     expand,
+    program_in_folder,
     references,
     with_folders,
     with_host_ports,
@@ -224,6 +226,16 @@ def test_mount_paths_become_folders_of_this_machine() -> None:
         "B": "/state/tls",
         "C": "/state/deep/x",
     }
+
+
+def test_a_program_of_this_machine_stays_where_it_is_also_below_a_mount(tmp_path: Path) -> None:
+    program = tmp_path / "venv-python"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    folders = {str(tmp_path): "/state/tmp"}
+
+    assert program_in_folder(str(program), folders) == str(program)
+    assert program_in_folder(f"{tmp_path}/unpacked", folders) == "/state/tmp/unpacked"
 
 
 ENDED = Terminated(1, started=1, finished=2, reason="Error")

@@ -24,6 +24,7 @@ from arqube_local.kubelet.environment import (
     environment,
     expand,
     in_folder,
+    program_in_folder,
     references,
     with_folders,
     with_host_ports,
@@ -204,9 +205,11 @@ class ContainerRunner:
         if "/tmp" in self._folders:  # noqa: S108 - the mount path of a pod
             base["TMPDIR"] = self._folders["/tmp"]  # noqa: S108
         variables = with_folders(with_host_ports(declared, self._ports), self._folders)
+        program, *words = (expand(each, variables) for each in (*command, *container.get("args", [])))
         return _Program(
             arguments=[
-                in_folder(expand(each, variables), self._folders) for each in (*command, *container.get("args", []))
+                program_in_folder(program, self._folders),
+                *(in_folder(each, self._folders) for each in words),
             ],
             environment={**base, **variables},
             folder=self._host.app_folder,  # a workingDir is a path of the image, whose place the app's folder takes

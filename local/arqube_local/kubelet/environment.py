@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -148,6 +149,11 @@ def with_host_ports(variables: Mapping[str, str], ports: Mapping[int, int]) -> d
 def with_folders(variables: Mapping[str, str], folders: Mapping[str, str]) -> dict[str, str]:
     """Variables that hold a mount path, or a path below one, changed to the folder that stands in for the mount."""
     return {name: in_folder(value, folders) for name, value in variables.items()}
+
+
+def program_in_folder(word: str, folders: Mapping[str, str]) -> str:
+    """The first word of a command, as ``in_folder``; but a program of this machine stays, as in a venv below /tmp."""
+    return word if shutil.which(word) else in_folder(word, folders)
 
 
 def in_folder(value: str, folders: Mapping[str, str]) -> str:
