@@ -318,8 +318,9 @@ class ContainerRunner:
         if self._stopping.is_set():  # its grace period is running; it must not be cut short
             return
         pod_grace_s = self._pod["spec"].get("terminationGracePeriodSeconds", 30)
-        process.stop(pod_grace_s if probe.grace_s is None else probe.grace_s)
+        # Told first, as the real kubelet does: the end of the process ends its probes, and this with them.
         await self._event("Killing", f"Container {self._name} failed {kind} probe, will be restarted")
+        process.stop(pod_grace_s if probe.grace_s is None else probe.grace_s)
 
 
 def log_file(state_folder: Path, namespace: str, pod: str, container: str) -> Path:
