@@ -16,38 +16,13 @@ from arqube_operator.api.duration import (
 )
 from arqube_operator.api.rules import ApiModel, Rule, duration_between, matching
 from arqube_operator.api.v1alpha1.redis import RedisSpec
+from arqube_operator.api.v1alpha1.scaling import MOST_REPLICAS, ScalingSpec
 from arqube_operator.api.v1alpha1.worker import WorkerSpec
 
-_MOST_REPLICAS: Final = 10_000
 _RETENTION_PATTERN: Final = f"{DAYS_PATTERN}|{DURATION_PATTERN}"
 _SHORTEST_RETENTION: Final = "1m"
 _LONGEST_RETENTION: Final = "23976h"
 """999 days, the most that can be written in days."""
-
-
-class ScalingSpec(ApiModel):
-    """Between which bounds, and how fast, the number of workers follows the queue."""
-
-    rules = (
-        Rule(
-            "self.minReplicas <= self.maxReplicas",
-            message="must not be above maxReplicas; lower minReplicas or raise maxReplicas",
-            holds=lambda scaling: scaling.min_replicas <= scaling.max_replicas,
-            path="minReplicas",
-        ),
-    )
-
-    min_replicas: int = Field(default=0, ge=0, le=_MOST_REPLICAS)
-    """Fewest pods. With 0 none runs while the queue is empty."""
-    max_replicas: int = Field(default=10, ge=1, le=_MOST_REPLICAS)
-    """Most pods, however long the queue is."""
-    cooldown: Annotated[str, Field(max_length=DURATION_MAX_LENGTH), duration_between("0s", "24h")] = "30s"
-    """How long fewer pods must be enough before any is removed: a duration such as 30s, from 0s to 24h."""
-
-    @property
-    def cooldown_s(self) -> float:
-        """``cooldown`` in seconds."""
-        return parse_duration(self.cooldown)
 
 
 class ShutdownSpec(ApiModel):
@@ -132,12 +107,12 @@ class TaskQueueSpec(ApiModel):
         ),
     ] = "arq:queue"
     """Key of the queue in Redis: arq's queue_name. It cannot be changed."""
-    replicas: int | None = Field(default=None, ge=0, le=_MOST_REPLICAS)
+    replicas: int | None = Field(default=None, ge=0, le=MOST_REPLICAS)
     """Number of pods, set by a person or kubectl scale: while it is set exactly so many run, whatever the queue."""
     worker: WorkerSpec
     """The pods that run the jobs."""
     scaling: ScalingSpec = ScalingSpec()
-    """Bounds and pace of scaling."""
+    """By what, between which bounds and how fast the number of workers follows the queue."""
     shutdown: ShutdownSpec = ShutdownSpec()
     """How workers stop."""
     dead_letters: DeadLetterSpec = DeadLetterSpec()
