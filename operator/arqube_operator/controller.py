@@ -112,6 +112,7 @@ class Controller:
             return
         state = await self._observe(key, body, task_queue)
         plan = decide(state, self._clock())
+        self._queues.retire(key, state.identity.uid, plan.retire)
         self._metrics.decided(key, state, plan)
         await self._execute(key, state, body, plan)
 
@@ -143,7 +144,14 @@ class Controller:
             reading = Reading(problem=address)
         else:
             self._unread.discard(key)
-            query = SnapshotQuery(task_queue.spec.queue_name, horizon_s=state.startup_s)
+            memory = state.memory
+            query = SnapshotQuery(
+                task_queue.spec.queue_name,
+                horizon_s=state.startup_s,
+                retiring=memory.retire,
+                # Before its first decision a new leader leaves the marks of the last one as they are.
+                owner=identity.uid if memory.since_s is not None else "",
+            )
             reading = self._queues.watch(key, address, query)
         return replace(state, queue=reading.snapshot, redis_problem=reading.problem)
 

@@ -1,6 +1,7 @@
 """Workers' heartbeats in Redis: a hash a queue, a field a worker, the value ``<server time in ms> <JSON>``.
 
-Written each second, dropped by readers when older than ``STALE_AFTER_S``.
+Written each second, dropped by readers when older than ``STALE_AFTER_S``. The answer tells a worker whether it is asked
+to take no more jobs: the marks of ``arqube_queue.snapshot``.
 """
 
 from __future__ import annotations
@@ -42,15 +43,22 @@ def decode(worker: bytes, value: bytes) -> Heartbeat | None:
         for name in ("busy", "slots", "started"):
             known[name] = int(known.get(name, 0))
         known["run_seconds"] = float(known.get("run_seconds", 0))
-        known["draining"] = bool(known.get("draining", False))
+        for name in ("draining", "retiring"):
+            known[name] = bool(known.get(name, False))
         return Heartbeat(worker=worker.decode(), at_ms=int(stamp), **known)
     except (ValueError, TypeError, AttributeError, OverflowError):
         return None
 
 
-async def write(redis: Redis, queue: str, heartbeat: Heartbeat) -> None:
-    """Say that the worker lives, and how it does."""
-    await _WRITE(redis, [keys.heartbeats(queue)], [heartbeat.worker, encode(heartbeat), HASH_LIFE_S * 1000])
+async def write(redis: Redis, queue: str, heartbeat: Heartbeat) -> bool:
+    """Say that the worker lives, and how it does.
+
+    Returns:
+        Whether it is asked to take no more jobs for now.
+    """
+    names = [keys.heartbeats(queue), keys.retiring(queue)]
+    retired: int = await _WRITE(redis, names, [heartbeat.worker, encode(heartbeat), HASH_LIFE_S * 1000])
+    return bool(retired)
 
 
 async def remove(redis: Redis, queue: str, worker: str) -> None:

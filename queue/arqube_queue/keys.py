@@ -21,6 +21,11 @@ def heartbeats(queue: str) -> str:
     return f"arqube:{queue}:heartbeats"
 
 
+def retiring(queue: str) -> str:
+    """The hash that names the workers of ``queue`` that shall take no more jobs, each with when that ends."""
+    return f"arqube:{queue}:retiring"
+
+
 def dead_letters(queue: str) -> str:
     """The sorted set of the ids of ``queue``'s dead letters, by the time of death in Unix milliseconds."""
     return f"arqube:{queue}:dead"

@@ -16,6 +16,8 @@ class Heartbeat:
         busy: Jobs running now.
         slots: Jobs it may run at once.
         draining: It takes no more jobs and will exit.
+        retiring: It takes no more jobs as long as it is asked to, and none is on its way to it: with ``busy`` 0 it has
+            none and gets none until it says otherwise.
         started: Jobs started since the worker began.
         finished: Jobs ended since the worker began, by outcome.
         run_seconds: Seconds that ended jobs ran, summed.
@@ -28,6 +30,7 @@ class Heartbeat:
     busy: int
     slots: int
     draining: bool = False
+    retiring: bool = False
     started: int = 0
     finished: Mapping[str, int] = field(default_factory=dict)
     run_seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""Reads the state of many queues of one Redis in one round trip."""
+"""Reads the state of many queues of one Redis in one round trip, and tells workers in it that they shall retire."""
 
 from __future__ import annotations
 
@@ -15,15 +15,28 @@ from arqube_queue.model import QueueSnapshot
 SCAN_LIMIT: Final = 1000
 """Due members looked at to tell running from waiting: 1,000 take Redis about 1.2 ms."""
 
+RETIREMENT_S: Final = 10.0
+"""How long a mark holds that is not renewed: that of an operator that has died lets its workers go on."""
+
 _SNAPSHOT = scripts.load("snapshot")
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotQuery:
-    """Which queue to read, and how far ahead ``due_soon`` looks, in seconds."""
+    """Which queue to read, and whom to retire.
+
+    Attributes:
+        queue: Its name.
+        horizon_s: How far ahead ``due_soon`` looks, in seconds.
+        retiring: Names of the workers that shall take no more jobs; all others of ``owner`` are free to.
+        owner: Who asks for it, such as the uid of a TaskQueue: several may look after the workers of one queue. A
+            reader without one asks for nothing.
+    """
 
     queue: str
     horizon_s: float = 0.0
+    retiring: frozenset[str] = frozenset()
+    owner: str = ""
 
 
 async def read_snapshots(redis: Redis, queries: Sequence[SnapshotQuery]) -> list[QueueSnapshot | ResponseError]:
@@ -44,14 +57,18 @@ async def _run(redis: Redis, queries: Sequence[SnapshotQuery]) -> list[Any]:
     for query in queries:
         pipeline.evalsha(
             _SNAPSHOT.sha,
-            3,
+            4,
             query.queue,
             keys.heartbeats(query.queue),
             keys.dead_letters(query.queue),
+            keys.retiring(query.queue),
             keys.IN_PROGRESS_PREFIX,
             str(int(query.horizon_s * 1000)),
             str(SCAN_LIMIT),
             str(int(heartbeat.STALE_AFTER_S * 1000)),
+            query.owner,
+            str(int(RETIREMENT_S * 1000)),
+            *sorted(query.retiring),
         )
     results: list[Any] = await pipeline.execute(raise_on_error=False)
     for result in results:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arqube_operator.api.v1alpha1 import RedisSpec, ScalingSpec, TaskQueueSpec, TaskQueueStatus, WorkerSpec
-from arqube_operator.decide.scaling import decide_replicas
+from arqube_operator.decide.scaling import ScalingMemory, decide_replicas
 from arqube_operator.decide.state import Deployment, Identity, Memory, Problem, State
 from arqube_queue.model import QueueSnapshot
 
@@ -69,19 +69,19 @@ def state(
         pytest.param(state(running=1, current=3), 1, "ScalingDown", id="a running job keeps one"),
         pytest.param(state(current=3, min_replicas=1), 1, "ScalingDown", id="down to the floor"),
         pytest.param(
-            state(current=3, memory=replace(SETTLED, wanted=((NOW - 10, 3),))),
+            state(current=3, memory=replace(SETTLED, scaling=ScalingMemory(((NOW - 10, 3),)))),
             3,
             "CoolingDown",
             id="three were needed within the cool-down, so three stay",
         ),
         pytest.param(
-            state(current=5, memory=replace(SETTLED, wanted=((NOW - 10, 2),))),
+            state(current=5, memory=replace(SETTLED, scaling=ScalingMemory(((NOW - 10, 2),)))),
             2,
             "ScalingDown",
             id="down to the most that was needed within the cool-down",
         ),
         pytest.param(
-            state(current=3, memory=replace(SETTLED, wanted=((NOW - 31, 3),))),
+            state(current=3, memory=replace(SETTLED, scaling=ScalingMemory(((NOW - 31, 3),)))),
             0,
             "ScalingDown",
             id="what was needed before the cool-down is forgotten",
@@ -125,7 +125,7 @@ def test_the_message_holds_the_terms() -> None:
 
 def test_an_outage_begins_the_cooldown_anew() -> None:
     blind = decide_replicas(state(problem=AWAY, current=4), NOW)
-    memory = replace(SETTLED, wanted=blind.wanted)
+    memory = replace(SETTLED, scaling=blind.memory)
 
     soon = decide_replicas(state(current=4, memory=memory), NOW + 29)
     later = decide_replicas(state(current=4, memory=memory), NOW + 31)
@@ -146,9 +146,9 @@ states = st.builds(
     memory=st.builds(
         Memory,
         since_s=st.one_of(st.none(), st.floats(min_value=NOW - 100, max_value=NOW)),
-        wanted=st.lists(
+        scaling=st.lists(
             st.tuples(st.floats(min_value=NOW - 100, max_value=NOW), st.integers(min_value=0, max_value=50)), max_size=5
-        ).map(lambda entries: tuple(sorted(entries))),
+        ).map(lambda entries: ScalingMemory(tuple(sorted(entries)))),
     ),
 )
 
@@ -215,4 +215,4 @@ def test_a_worker_goes_only_when_fewer_were_enough_for_the_whole_cooldown(
             over = current > spec.scaling.max_replicas and decision.replicas == spec.scaling.max_replicas
             assert over or (now - seen[0][0] >= window and decision.replicas == held)
         current = decision.replicas
-        memory = replace(memory, since_s=memory.since_s or now, wanted=decision.wanted)
+        memory = replace(memory, since_s=memory.since_s or now, scaling=decision.memory)

@@ -32,6 +32,7 @@ def heartbeat(
     tally: Tally,
     health: Health,
     cron_runs: Mapping[str, int],
+    retiring: bool = False,
 ) -> Heartbeat:
     """The present heartbeat; Redis stamps the time."""
     return Heartbeat(
@@ -40,6 +41,7 @@ def heartbeat(
         busy=health.busy,
         slots=slots,
         draining=health.draining,
+        retiring=retiring,
         started=tally.started,
         finished=dict(tally.finished),
         run_seconds=round(tally.run_seconds, 3),

@@ -35,6 +35,7 @@ class Plan:
         create: The Deployment does not exist yet and begins with ``replicas``.
         replicas: The number to write to ``/scale``; None leaves it.
         deletion_costs: Pods whose deletion cost must be written before ``replicas``, busy pods costing more.
+        retire: Names of the pods that shall take no more jobs from the next reading of the queue on.
         status: The status to write; None leaves the one that stands.
         deeds: Events that tell what apply and scale did, to be posted once they are done.
         transitions: Events that tell what has changed in the conditions, to be posted once the status is written.
@@ -46,6 +47,7 @@ class Plan:
     create: bool
     replicas: int | None
     deletion_costs: Mapping[str, int]
+    retire: frozenset[str]
     status: TaskQueueStatus | None
     deeds: tuple[Event, ...]
     transitions: tuple[Event, ...]
@@ -66,7 +68,8 @@ def decide(state: State, now: float) -> Plan:
     memory = replace(
         state.memory,
         since_s=now if state.memory.since_s is None else state.memory.since_s,
-        wanted=decision.wanted,
+        scaling=decision.memory,
+        retire=decision.retire,
         applied_s=now if due else state.memory.applied_s,
         status_s=now if status_due else state.memory.status_s,
     )
@@ -75,6 +78,7 @@ def decide(state: State, now: float) -> Plan:
         create=create,
         replicas=replicas,
         deletion_costs=_deletion_costs(state, replicas),
+        retire=decision.retire,
         status=status if status_due else None,
         deeds=_deeds(state, manifest, decision, replicas),
         transitions=_transitions(state, findings) if status_due else (),

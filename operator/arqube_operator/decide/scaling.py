@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from arqube_operator.api.v1alpha1 import TaskQueueSpec
 from arqube_operator.decide.state import Problem, State
 from arqube_queue.model import QueueSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingMemory:
+    """What the policy remembers between decisions.
+
+    Attributes:
+        wanted: The workers that were enough, with the Unix seconds of the decision: the cool-down's window, thinned to
+            the entries that can still be its maximum.
+    """
+
+    wanted: tuple[tuple[float, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +31,16 @@ class Decision:
         reason: CamelCase, for status, metrics and Events.
         message: The terms of the decision as a sentence.
         active: The queue decides; false when a person or a fault holds the number.
-        wanted: The cool-down's window, to be remembered.
+        memory: To be remembered for the next decision.
+        retire: Names of the pods that should take no more jobs, so that they can go.
     """
 
     replicas: int | None
     reason: str
     message: str
     active: bool = True
-    wanted: tuple[tuple[float, int], ...] = ()
+    memory: ScalingMemory = field(default_factory=ScalingMemory)
+    retire: frozenset[str] = frozenset()
 
 
 def decide_replicas(state: State, now: float) -> Decision:
@@ -46,20 +60,20 @@ def decide_replicas(state: State, now: float) -> Decision:
 
     terms = _terms(spec, state.queue, state.startup_s)
     enough = max(spec.scaling.min_replicas, min(_needed(spec, state.queue), spec.scaling.max_replicas))
-    wanted = _remember(state.memory.wanted, now, enough, spec.scaling.cooldown_s)
+    wanted = _remember(_window(state), now, enough, spec.scaling.cooldown_s)
 
     if enough > current:
         reason = "AtMaxReplicas" if _needed(spec, state.queue) > enough else "ScalingUp"
-        return Decision(enough, reason, terms, wanted=wanted)
+        return Decision(enough, reason, terms, memory=ScalingMemory(wanted))
     if enough == current:
-        return Decision(enough, _steady_reason(spec, state.queue, enough), terms, wanted=wanted)
+        return Decision(enough, _steady_reason(spec, state.queue, enough), terms, memory=ScalingMemory(wanted))
     target = _after_cooldown(state, wanted, now, current)
     if target < current:
         over = current > spec.scaling.max_replicas
         why = "more ran than the maximum" if over else f"fewer were enough for {spec.scaling.cooldown}"
-        return Decision(target, "ScalingDown", f"{terms}; {why}", wanted=wanted)
+        return Decision(target, "ScalingDown", f"{terms}; {why}", memory=ScalingMemory(wanted))
     message = f"{terms}; {enough} are enough, kept until that held for {spec.scaling.cooldown}"
-    return Decision(current, "CoolingDown", message, wanted=wanted)
+    return Decision(current, "CoolingDown", message, memory=ScalingMemory(wanted))
 
 
 def _current(state: State) -> int:
@@ -93,9 +107,13 @@ def _held(state: State, current: int, problem: Problem, now: float) -> Decision:
     The held number counts as needed, so that the cool-down begins anew when the view is back.
     """
     held = max(current, state.spec.scaling.min_replicas)
-    wanted = _remember(state.memory.wanted, now, held, state.spec.scaling.cooldown_s)
+    wanted = _remember(_window(state), now, held, state.spec.scaling.cooldown_s)
     message = f"{problem.message}; the number of workers is held"
-    return Decision(held, problem.reason, message, active=False, wanted=wanted)
+    return Decision(held, problem.reason, message, active=False, memory=ScalingMemory(wanted))
+
+
+def _window(state: State) -> tuple[tuple[float, int], ...]:
+    return state.memory.scaling.wanted if state.memory.scaling else ()
 
 
 def _remember(

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from arqube_operator.api.v1alpha1 import TaskQueueSpec, TaskQueueStatus
 from arqube_queue.model import QueueSnapshot
 
+if TYPE_CHECKING:
+    from arqube_operator.decide.scaling import ScalingMemory
+
+UNSCHEDULABLE: Final = "Unschedulable"
+"""The failure of a pod that no node takes."""
 DEFAULT_STARTUP_S: Final = 10.0
 """Assumed seconds from a pod's creation to its readiness, until one was seen."""
 
@@ -68,6 +73,11 @@ class Pod:
     failure_message: str = ""
     deletion_cost: int | None = None
 
+    @property
+    def unschedulable(self) -> bool:
+        """No node takes it; ``failure_message`` has the scheduler's words."""
+        return self.failure == UNSCHEDULABLE
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -83,8 +93,8 @@ class Memory:
 
     Attributes:
         since_s: Unix seconds since which it is watched; None before the first decision.
-        wanted: The workers that were enough, with the Unix seconds of the decision: the cool-down's window, thinned to
-            the entries that can still be its maximum.
+        scaling: What the policy remembers; None before its first decision.
+        retire: The pods that were asked to take no more jobs.
         applied_generation: The Deployment's generation after our last write; another means that somebody changed it.
         applied_s: Unix seconds of our last apply of the manifest.
         status_s: Unix seconds of our last write of the status.
@@ -92,7 +102,8 @@ class Memory:
     """
 
     since_s: float | None = None
-    wanted: tuple[tuple[float, int], ...] = ()
+    scaling: ScalingMemory | None = None
+    retire: frozenset[str] = frozenset()
     applied_generation: int | None = None
     applied_s: float = 0.0
     status_s: float = 0.0

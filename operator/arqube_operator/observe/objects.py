@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from arqube_operator.decide.manifest import DELETION_COST_ANNOTATION, SPEC_HASH_ANNOTATION
-from arqube_operator.decide.state import Deployment, Pod
+from arqube_operator.decide.state import UNSCHEDULABLE, Deployment, Pod
 from arqube_queue import exit_codes
 
 _FAILURES: Final = {
@@ -85,7 +85,7 @@ def _ready_since(status: Mapping[str, Any]) -> float | None:
 def _failure(status: Mapping[str, Any]) -> tuple[str | None, str]:
     for condition in status.get("conditions", ()):
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            return "Unschedulable", condition.get("message", "no node has room")
+            return UNSCHEDULABLE, condition.get("message", "no node has room")
     for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
         state = container.get("state", {})
         waiting, ended = state.get("waiting", {}), state.get("terminated", {})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -59,6 +59,12 @@ class QueueObserver:
         if (task := self._tasks.get(address)) is None or task.done():  # done: a defect of ours ended it
             self._tasks[address] = asyncio.create_task(self._observe(address), name=f"observe {address.label}")
         return self._readings.get(key, Reading())
+
+    def retire(self, key: Key, owner: str, workers: frozenset[str]) -> None:
+        """From the next reading on have ``workers``, and no others of ``owner``, asked to take no more jobs."""
+        if (address := self._addresses.get(key)) is not None:
+            queries = self._queries[address]
+            queries[key] = replace(queries[key], owner=owner, retiring=workers)
 
     def forget(self, key: Key) -> None:
         """Read nothing more for ``key``; the last key of an address takes its connection along."""
@@ -151,7 +157,8 @@ def _problem_of_server(address: RedisAddress, error: Exception) -> Problem:
 
 
 def _problem_of_queue(address: RedisAddress, query: SnapshotQuery, error: ResponseError) -> Problem:
-    if isinstance(error, AuthenticationError) or "NOAUTH" in str(error):
+    # Redis refuses long commands of unauthenticated clients before it says NOAUTH (networking.c).
+    if isinstance(error, AuthenticationError) or "NOAUTH" in str(error) or "unauthenticated" in str(error):
         return Problem("RedisAuthenticationFailed", f"Redis at {address.label} asks for a password: set passwordFrom")
     if isinstance(error, NoPermissionError):
         return Problem("RedisPermissionDenied", f"the user of Redis at {address.label} lacks a right: {_words(error)}")

@@ -1,6 +1,8 @@
--- Reads one queue and its workers' heartbeats at one moment of the server's clock.
--- KEYS: queue, heartbeats hash, dead letters.
--- ARGV: prefix of in-progress keys, horizon in ms, how many due members to look at, age in ms at which a heartbeat is dropped.
+-- Reads one queue and its workers' heartbeats at one moment of the server's clock, and marks workers that shall retire.
+-- A mark names who set it, as several may look after one queue, and ends by itself, as they may die.
+-- KEYS: queue, heartbeats hash, dead letters, hash of retiring workers.
+-- ARGV: prefix of in-progress keys, horizon in ms, how many due members to look at, age in ms at which a heartbeat is
+--       dropped, who sets the marks or '' for a reader who sets none, their life in ms, the workers to mark.
 -- Returns: now, due, running among those looked at, due time of the longest waiting or -1, deferred, due soon,
 --          due time of the next deferred or -1, then the heartbeats as in HGETALL, dead letters.
 local queue, heartbeats = KEYS[1], KEYS[2]
@@ -36,5 +38,21 @@ for i = 1, #all, 2 do
   else
     redis.call('HDEL', heartbeats, all[i]) -- killed workers leave theirs behind
   end
+end
+
+local owner, life = ARGV[5], ARGV[6]
+if owner ~= '' and (#ARGV > 6 or redis.call('EXISTS', KEYS[4]) == 1) then
+  local marked, mark = {}, ms(now + life) .. ' ' .. owner
+  for i = 7, #ARGV do
+    marked[ARGV[i]] = true
+    redis.call('HSET', KEYS[4], ARGV[i], mark)
+  end
+  local marks = redis.call('HGETALL', KEYS[4])
+  for i = 1, #marks, 2 do
+    if not marked[marks[i]] and string.match(marks[i + 1], ' (.*)$') == owner then
+      redis.call('HDEL', KEYS[4], marks[i])
+    end
+  end
+  redis.call('PEXPIRE', KEYS[4], life)
 end
 return {ms(now), due, running, oldest, deferred, soon, next_due, alive, redis.call('ZCARD', KEYS[3])}
