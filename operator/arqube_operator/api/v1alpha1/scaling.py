@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from arqube_operator.api.cron import (
+    CRON_PATTERN,
+    FIVE_FIELDS_PATTERN,
+    TIME_ZONE_PATTERN,
+    is_cron,
+    is_time_zone,
+    latest_time,
+    next_time,
+)
 from arqube_operator.api.duration import DURATION_MAX_LENGTH, parse_duration
-from arqube_operator.api.rules import ApiModel, Rule, duration_between
+from arqube_operator.api.rules import ApiModel, Rule, duration_between, matching
 
 MOST_REPLICAS: Final = 10_000
 _MOST_SCHEDULES: Final = 32
@@ -61,24 +71,72 @@ class Fallback(ApiModel):
         return parse_duration(self.after)
 
 
+Cron = Annotated[
+    str,
+    Field(max_length=100),
+    Rule(
+        cel=(
+            f"self.matches(r'{CRON_PATTERN}') && self.findAll('[0-9]+-[0-9]+')"
+            ".all(part, int(part.split('-')[0]) <= int(part.split('-')[1]))"
+        ),
+        message=(
+            "must be five fields of cron that come to pass, such as 0 8 * * MON-FRI:"
+            " minute, hour, day of month, month and day of week"
+        ),
+        holds=lambda text: re.fullmatch(CRON_PATTERN, text, re.ASCII) and is_cron(text),
+        schema={"pattern": FIVE_FIELDS_PATTERN},
+    ),
+]
+TimeZone = Annotated[
+    str,
+    Field(max_length=64),
+    Rule(
+        # A zone that is not there is an error to CEL, and refuses too; Local would be that of the API server.
+        cel=(
+            f"self.matches('{TIME_ZONE_PATTERN}') && self != 'Local'"
+            " && timestamp('1970-01-01T00:00:00Z').getHours(self) >= 0"
+        ),
+        message="must be a time zone of the IANA database, such as Europe/Berlin or UTC",
+        holds=lambda text: re.fullmatch(TIME_ZONE_PATTERN, text, re.ASCII) and is_time_zone(text),
+        schema={"pattern": TIME_ZONE_PATTERN},
+    ),
+]
+
+
 class Schedule(ApiModel):
     """A recurring window of time with a floor of its own."""
 
-    name: Annotated[str, Field(min_length=1, max_length=63)]
+    name: Annotated[
+        str,
+        Field(max_length=63),
+        matching(
+            "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+            "must be lower-case letters, digits and - between letters or digits, such as office-hours",
+        ),
+    ]
     """What the window is called, such as office-hours."""
-    start: Annotated[str, Field(max_length=100)]
-    """When the window opens: a cron expression such as 0 8 * * 1-5."""
+    start: Cron
+    """When the window opens: five fields of cron such as 0 8 * * MON-FRI, read from the clock of timeZone."""
     duration: Annotated[_Text, duration_between("1m", "168h")]
     """How long it is open: a duration such as 10h, from 1m to 168h."""
-    time_zone: Annotated[str, Field(min_length=1, max_length=64)] = "UTC"
-    """Where start is read from the clock: a time zone of the IANA database, such as Europe/Berlin."""
+    time_zone: TimeZone = "UTC"
+    """Time zone of the IANA database that start is meant in, such as Europe/Berlin."""
     min_replicas: int = Field(ge=1, le=MOST_REPLICAS)
-    """Fewest pods while it is open. Where windows overlap, the largest counts."""
+    """Fewest pods while it is open. Where several are open, the largest counts."""
 
     @property
     def duration_s(self) -> float:
         """``duration`` in seconds."""
         return parse_duration(self.duration)
+
+    def is_open(self, now: float) -> bool:
+        """Whether ``now``, in Unix seconds, is within a window: from its start on, up to and without its end."""
+        opened = latest_time(self.start, self.time_zone, now)
+        return opened is not None and now < opened + self.duration_s
+
+    def next_start(self, now: float) -> float | None:
+        """When the next window after ``now`` opens, both in Unix seconds; None where that is 50 years off."""
+        return next_time(self.start, self.time_zone, now)
 
 
 class ScalingSpec(ApiModel):
@@ -96,6 +154,18 @@ class ScalingSpec(ApiModel):
             message="must not be given beside maxWait; keep the one of them that is to be scaled by",
             holds=lambda scaling: scaling.max_wait is None or scaling.jobs_per_replica is None,
             path="jobsPerReplica",
+        ),
+        Rule(
+            "!has(self.fallback) || self.fallback.replicas <= self.maxReplicas",
+            message="must not be above maxReplicas; lower it or raise maxReplicas",
+            holds=lambda scaling: scaling.fallback is None or scaling.fallback.replicas <= scaling.max_replicas,
+            path="fallback.replicas",
+        ),
+        Rule(
+            "!has(self.schedules) || self.schedules.all(window, window.minReplicas <= self.maxReplicas)",
+            message="must not hold a minReplicas above maxReplicas; lower it there or raise maxReplicas",
+            holds=lambda scaling: all(window.min_replicas <= scaling.max_replicas for window in scaling.schedules),
+            path="schedules",
         ),
     )
 
