@@ -1,0 +1,1 @@
+"""Arqube's policy against KEDA and the HPA, simulated: all loads, several seeds, and the figures it must reach."""
