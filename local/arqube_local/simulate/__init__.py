@@ -18,8 +18,7 @@ Pods
     at the end of its grace; one that is not ready goes at once. A pod is paid for from its creation until it has gone.
 Arqube
     A tick a second on a snapshot of the moment. Heartbeats are written half a second before each tick. Marks of
-    retirement are written with the snapshot after the decision, heeded with the next heartbeat, and seen in the one
-    after that.
+    retirement are written with the snapshot after the decision, and heeded and told with the next heartbeat.
 KEDA and HPA
     The HPA reads the metric anew at each sync, as KEDA without cached metrics serves it: all members of the queue's
     sorted set, so waiting, running and deferred jobs. Metrics never fail.

@@ -101,7 +101,7 @@ class Operator:
             self._generation += 1
         if plan.status is not None:
             self._status = plan.status
-        self._retire = getattr(plan, "retire", frozenset())
+        self._retire = plan.retire
         self._memory = replace(plan.memory, applied_generation=self._generation)
 
 

@@ -1,14 +1,13 @@
 """The workers in the pods: who takes which job, what a stop does, heartbeats, and retirement.
 
-Retirement: a worker whose name is marked takes no more jobs from its next heartbeat on, until it is marked no longer;
-its jobs go on. The heartbeat after that tells it.
+Retirement: a worker whose name is marked takes no more jobs from its next heartbeat on, which tells it, until it is
+marked no longer; its jobs go on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import Any
 
 from arqube_local.simulate.engine import Engine
 from arqube_local.simulate.jobs import Job, JobQueue
@@ -97,28 +96,27 @@ class Fleet:
             self._queue.push(job)
 
     def beat(self, unix_ms: int, cron_runs: Mapping[str, int]) -> None:
-        """Each worker writes its heartbeat, and heeds whether it is marked to retire."""
+        """Each worker heeds whether it is marked to retire, and writes its heartbeat."""
         for name, worker in self.workers.items():
+            marked = name in self.marks
+            if marked != worker.retiring:
+                worker.retiring = marked
+                if marked:
+                    self._leave(worker)
+                elif not worker.pod.terminating:
+                    self._take(worker)
             worker.heartbeat = Heartbeat(
                 worker=name,
                 at_ms=unix_ms,
                 busy=len(worker.jobs),
                 slots=self._slots,
                 draining=worker.pod.terminating,
+                retiring=marked,
                 started=worker.started,
                 finished={"succeeded": worker.finished},
                 run_seconds=worker.run_seconds,
                 cron_runs=cron_runs,
-                **_retiring(worker),
             )
-            marked = name in self.marks
-            if marked and not worker.retiring:
-                worker.retiring = True
-                self._leave(worker)
-            elif worker.retiring and not marked:
-                worker.retiring = False
-                if not worker.pod.terminating:
-                    self._take(worker)
 
     def _take(self, worker: Worker) -> None:
         """Fill the worker's slots from the queue; with one left it waits for more."""
@@ -165,7 +163,3 @@ class Fleet:
     def _exit(self, worker: Worker) -> None:
         del self.workers[worker.pod.name]
         self._exited(worker.pod)
-
-
-def _retiring(worker: Worker) -> dict[str, Any]:
-    return {"retiring": worker.retiring} if "retiring" in Heartbeat.__dataclass_fields__ else {}
