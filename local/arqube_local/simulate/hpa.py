@@ -56,7 +56,7 @@ def recommend(metric: float, target: float, status_replicas: int) -> int:
 
     The number stays while the metric is within the tolerance of what the pods are for.
     """
-    if status_replicas > 0 and abs(metric / (target * status_replicas) - 1.0) <= TOLERANCE:
+    if status_replicas > 0 and 1.0 - TOLERANCE <= metric / (target * status_replicas) <= 1.0 + TOLERANCE:
         return status_replicas
     return math.ceil(metric / target)
 
@@ -76,25 +76,26 @@ class Hpa:
         self._behavior = behavior
         self._recommendations: list[tuple[float, int]] = []
         self._changes: list[tuple[float, int]] = []
+        rules = (behavior.scale_up, behavior.scale_down) if behavior else ()
+        self._longest_period_s = max((each.period_s for side in rules for each in side.policies), default=0.0)
 
     def sync(self, now: float, metric: float, spec_replicas: int, status_replicas: int) -> int:
         """The number to set at ``now``: ``reconcileAutoscaler``. At 0 the HPA is switched off."""
-        if spec_replicas == 0:
-            return 0
         if not self._recommendations:
             self._recommendations.append((now, spec_replicas))
+        if spec_replicas == 0:
+            return 0
+        wanted = recommend(metric, self._target, status_replicas)
         if spec_replicas > self._max:
             desired = self._max
         elif spec_replicas < self._min:
             desired = self._min
+        elif self._behavior is None:
+            desired = self._plain(now, spec_replicas, wanted)
         else:
-            wanted = recommend(metric, self._target, status_replicas)
-            desired = (
-                self._plain(now, spec_replicas, wanted)
-                if self._behavior is None
-                else self._behaved(now, spec_replicas, wanted, self._behavior)
-            )
-        if desired != spec_replicas and self._behavior is not None:
+            desired = self._behaved(now, spec_replicas, wanted, self._behavior)
+        if desired != spec_replicas:
+            self._changes = [change for change in self._changes if change[0] > now - self._longest_period_s]
             self._changes.append((now, desired - spec_replicas))
         return desired
 

@@ -43,7 +43,7 @@ class Keda:
     def start(self, world: World) -> None:
         """Poll and sync, each at a phase of its own."""
         self._world = world
-        world.deployment.scale(self._settings.min_replicas)
+        world.deployment.create(self._settings.min_replicas)
         world.engine.every(self._settings.polling_s, self._poll, world.random.random() * self._settings.polling_s)
         world.engine.every(SYNC_S, self._sync, world.random.random() * SYNC_S)
 
@@ -75,7 +75,7 @@ class HpaAlone:
     def start(self, world: World) -> None:
         """Begin with the floor, and sync at a phase of its own."""
         self._world = world
-        world.deployment.scale(self._min)
+        world.deployment.create(self._min)
         world.engine.every(SYNC_S, self._sync, world.random.random() * SYNC_S)
 
     def _sync(self) -> None:

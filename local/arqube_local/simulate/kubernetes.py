@@ -93,18 +93,17 @@ class Deployment:
         """What was paid for until now."""
         return self.lifetimes_s + sum(self._engine.now - pod.created_s for pod in self.pods)
 
+    def create(self, replicas: int) -> None:
+        """Begin with ``replicas`` pods, which is no change of their number."""
+        self.replicas = replicas
+        self._reconcile()
+
     def scale(self, replicas: int) -> None:
         """Write the number to ``/scale``; the ReplicaSet acts at once."""
-        if replicas == self.replicas:
-            return
-        self.replicas = replicas
-        self.scale_events += 1
-        active = [pod for pod in self.pods if not pod.terminating]
-        for _ in range(replicas - len(active)):
-            self._create()
-        if len(active) > replicas:
-            for pod in victims(active, self._engine.now)[: len(active) - replicas]:
-                self._delete(pod)
+        if replicas != self.replicas:
+            self.replicas = replicas
+            self.scale_events += 1
+            self._reconcile()
 
     def exited(self, pod: Pod) -> None:
         """The pod's container has ended after it was asked to."""
@@ -112,7 +111,16 @@ class Deployment:
         self.pods.remove(pod)
         self.lifetimes_s += self._engine.now - pod.created_s
 
-    def _create(self) -> None:
+    def _reconcile(self) -> None:
+        replicas = self.replicas
+        active = [pod for pod in self.pods if not pod.terminating]
+        for _ in range(replicas - len(active)):
+            self._create_pod()
+        if len(active) > replicas:
+            for pod in victims(active, self._engine.now)[: len(active) - replicas]:
+                self._delete_pod(pod)
+
+    def _create_pod(self) -> None:
         self.created += 1
         pod = Pod(f"worker-{self.created}", self._random.getrandbits(64), self._engine.now)
         self.pods.append(pod)
@@ -123,7 +131,7 @@ class Deployment:
             pod.ready_s = self._engine.now
             self._containers.begin(pod)
 
-    def _delete(self, pod: Pod) -> None:
+    def _delete_pod(self, pod: Pod) -> None:
         pod.terminating = True
         if pod.ready_s is None:
             self.exited(pod)

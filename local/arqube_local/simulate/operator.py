@@ -96,7 +96,9 @@ class Operator:
         if plan.deletion_costs:
             for pod in deployment.pods:
                 pod.deletion_cost = plan.deletion_costs.get(pod.name, pod.deletion_cost)
-        if plan.replicas is not None and plan.replicas != deployment.replicas:
+        if plan.create:
+            deployment.create(plan.replicas or 0)
+        elif plan.replicas is not None and plan.replicas != deployment.replicas:
             deployment.scale(plan.replicas)
             self._generation += 1
         if plan.status is not None:

@@ -75,6 +75,11 @@ class Simulation:
         policy.start(World(self._engine, self.queue, self.fleet, self.deployment, phases, self._cron_due_s))
         self._engine.every(SAMPLE_S, self._sample)
 
+    @property
+    def now(self) -> float:
+        """Seconds from the start."""
+        return self._engine.now
+
     def run(self) -> Result:
         """Run to the end of the load."""
         self._engine.run(self._load.seconds)
