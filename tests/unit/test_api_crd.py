@@ -23,6 +23,8 @@ KEYWORDS = frozenset(
     | {"x-kubernetes-preserve-unknown-fields", VALIDATIONS}
 )
 """What the models are expected to need of a structural schema."""
+CREATION: dict[str, Any] = {"properties": {"creationTimestamp": {"type": "string"}}}
+"""What Kubernetes itself defines of the metadata that a column shows."""
 
 
 def parts(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -114,12 +116,16 @@ def test_rules_tell_what_to_do_and_point_to_fields_that_are_there() -> None:
 
 
 def test_kubectl_shows_the_queue_at_a_glance() -> None:
-    columns = {column["name"]: column["jsonPath"] for column in VERSION["additionalPrinterColumns"]}
-    assert list(columns) == ["Waiting", "Running", "Desired", "Ready", "Oldest Wait", "Reason", "Age"]
-    for path in list(columns.values())[:-1]:
-        schema = SCHEMA
-        for name in path.strip(".").split("."):
+    columns = VERSION["additionalPrinterColumns"]
+    always = [column["name"] for column in columns if "priority" not in column]
+    assert always == ["Waiting", "Running", "Desired", "Ready", "Oldest Wait", "Reason", "Age"]
+    wide = [column["name"] for column in columns if column.get("priority") == 1]
+    assert wide == ["Min", "Max", "Max Wait", "Paused", "Limit", "Retiring"]
+    for column in columns:
+        schema = {**SCHEMA, "properties": {**SCHEMA["properties"], "metadata": CREATION}}
+        for name in column["jsonPath"].strip(".").split("."):
             schema = schema["properties"][name]
+        assert column["type"] in (schema["type"], "date")
 
 
 def test_kubectl_scale_and_autoscalers_find_their_fields() -> None:

@@ -10,9 +10,13 @@ from pydantic import ValidationError
 
 from arqube_operator.api.v1alpha1 import (
     Condition,
+    CronStatus,
     InvalidTaskQueueError,
+    LastChange,
     QueueStatus,
+    ScalingInputs,
     ScalingStatus,
+    ScalingTerm,
     TaskQueue,
     TaskQueueSpec,
     TaskQueueStatus,
@@ -43,7 +47,19 @@ STATUS = TaskQueueStatus(
     desired_replicas=2,
     selector="arqube.dev/taskqueue=emails",
     queue=QueueStatus(waiting=17, running=3, deferred=2, due_soon=1, oldest_wait="12s", dead_letters=4),
-    scaling=ScalingStatus(reason="ScalingUp", message="17 waiting", startup_seconds=4.5),
+    scaling=ScalingStatus(
+        reason="ScalingUp",
+        message="17 waiting",
+        startup_seconds=4.5,
+        inputs=ScalingInputs(waiting=17, running=3, due_soon=1, oldest_wait_seconds=12, slots=20),
+        terms=(ScalingTerm(name="Arrivals", replicas=0.45, message="3.2 jobs/s x 1.4 s = 4.5 busy slots"),),
+        limit="MaxReplicas",
+        retiring=0,
+        last_change=LastChange(
+            time="2026-01-31T12:00:00Z", from_replicas=1, to_replicas=2, reason="ScalingUp", message="17 waiting"
+        ),
+        crons=CronStatus(template="5d4f"),
+    ),
     conditions=(
         Condition(
             type="Ready",
@@ -189,7 +205,23 @@ def test_the_status_is_written_without_what_is_not_known() -> None:
         "oldestWait": "12s",
         "deadLetters": 4,
     }
-    assert written["scaling"] == {"reason": "ScalingUp", "message": "17 waiting", "startupSeconds": 4.5}
+    assert written["scaling"] == {
+        "reason": "ScalingUp",
+        "message": "17 waiting",
+        "startupSeconds": 4.5,
+        "inputs": {"waiting": 17, "running": 3, "dueSoon": 1, "oldestWaitSeconds": 12, "slots": 20},
+        "terms": [{"name": "Arrivals", "replicas": 0.45, "message": "3.2 jobs/s x 1.4 s = 4.5 busy slots"}],
+        "limit": "MaxReplicas",
+        "retiring": 0,
+        "lastChange": {
+            "time": "2026-01-31T12:00:00Z",
+            "from": 1,
+            "to": 2,
+            "reason": "ScalingUp",
+            "message": "17 waiting",
+        },
+        "crons": {"template": "5d4f"},
+    }
     assert "observedGeneration" not in written["conditions"][0]
 
 
@@ -207,5 +239,6 @@ def test_the_status_of_an_operator_that_knew_no_dead_letters_is_read() -> None:
 
 def test_the_status_of_a_newer_operator_is_read() -> None:
     written = {**STATUS.to_object(), "ageOfTheOperator": 4}
+    written["scaling"]["inputs"]["moonPhase"] = 0.5
     written["conditions"][0]["severity"] = "Info"
     assert TaskQueue.from_object({**OBJECT, "status": written}).status == STATUS

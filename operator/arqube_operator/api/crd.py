@@ -42,6 +42,15 @@ _COLUMNS: Final = (
     ("Reason", "string", ".status.scaling.reason"),
     ("Age", "date", ".metadata.creationTimestamp"),
 )
+_WIDE_COLUMNS: Final = (
+    ("Min", "integer", ".spec.scaling.minReplicas"),
+    ("Max", "integer", ".spec.scaling.maxReplicas"),
+    ("Max Wait", "string", ".spec.scaling.maxWait"),
+    ("Paused", "string", ".spec.scaling.paused"),
+    ("Limit", "string", ".status.scaling.limit"),
+    ("Retiring", "integer", ".status.scaling.retiring"),
+)
+"""Shown by ``kubectl get -o wide`` alone."""
 _TYPE_META: Final = {
     "apiVersion": "Group and version of the object's form.",
     "kind": "What the object is.",
@@ -71,7 +80,11 @@ def custom_resource_definition() -> dict[str, Any]:
                     "served": True,
                     "storage": True,
                     "additionalPrinterColumns": [
-                        {"name": name, "type": kind, "jsonPath": path} for name, kind, path in _COLUMNS
+                        *({"name": name, "type": kind, "jsonPath": path} for name, kind, path in _COLUMNS),
+                        *(
+                            {"name": name, "type": kind, "jsonPath": path, "priority": 1}
+                            for name, kind, path in _WIDE_COLUMNS
+                        ),
                     ],
                     "subresources": {
                         "status": {},
