@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arqube_local.simulate.jobs import Arrival
+from arqube_local.simulate.jobs import Arrival, Job
 from arqube_local.simulate.kubernetes import Pod
 from arqube_local.simulate.loads import SHAPES, Load
 from arqube_local.simulate.policies import POLICIES
 from arqube_local.simulate.simulation import Conditions, Simulation
+from arqube_local.simulate.workers import Worker
 from arqube_local.simulate.world import World
 from arqube_operator.api.v1alpha1 import TaskQueueSpec
 
@@ -72,6 +73,15 @@ def test_no_job_is_lost_or_runs_twice_at_once_and_each_pod_is_paid_for_as_long_a
         lives[pod.name] = (pod.created_s, engine.now)
 
     simulation.deployment.exited = note  # type: ignore[method-assign]
+    ended: list[int] = []
+    end = simulation.fleet._end
+
+    def note_end(worker: Worker, job: Job) -> None:
+        if job in worker.jobs:
+            ended.append(job.number)
+        end(worker, job)
+
+    simulation.fleet._end = note_end  # type: ignore[method-assign]
 
     def look() -> None:
         queue, workers = simulation.queue, simulation.fleet.workers.values()
@@ -80,8 +90,8 @@ def test_no_job_is_lost_or_runs_twice_at_once_and_each_pod_is_paid_for_as_long_a
         assert all(count == 1 for count in on_workers.values())
         assert not waiting & on_workers.keys()
         assert len(on_workers) == queue.running
-        finished = sum(worker.finished for worker in workers)
-        assert len(simulation.jobs) >= queue.members + finished
+        assert len(simulation.jobs) == queue.members + len(ended)
+        assert len(ended) == len(set(ended))
         assert all(len(worker.jobs) <= 2 for worker in workers)
         if any(len(w.jobs) < 2 and not w.pod.terminating and not w.retiring for w in workers):
             assert not waiting, "a job waits beside a free slot"
