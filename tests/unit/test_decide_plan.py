@@ -10,6 +10,8 @@ import pytest
 from arqube_operator.api.v1alpha1 import RedisSpec, ScalingSpec, TaskQueueSpec, TaskQueueStatus, WorkerSpec
 from arqube_operator.decide.manifest import SPEC_HASH_ANNOTATION, deployment
 from arqube_operator.decide.plan import RESYNC_S, Plan, decide, show_only
+from arqube_operator.decide.scaling import ScalingMemory
+from arqube_operator.decide.scaling.crons import KnownCrons, template_hash
 from arqube_operator.decide.state import Deployment, Identity, Memory, Pod, Problem, State
 from arqube_operator.decide.status import COUNTS_INTERVAL_S
 from arqube_queue.model import Heartbeat, QueueSnapshot
@@ -23,7 +25,8 @@ SPEC = TaskQueueSpec(
     scaling=ScalingSpec(cooldown="30s"),
 )
 HASH = deployment(IDENTITY, SPEC, RUNTIME)["metadata"]["annotations"][SPEC_HASH_ANNOTATION]
-SETTLED = Memory(since_s=NOW - 3600, applied_generation=7, applied_s=NOW - 10, status_s=NOW - 60)
+NO_CRONS = ScalingMemory(crons=KnownCrons(template_hash("app:1", "app.WorkerSettings")))
+SETTLED = Memory(since_s=NOW - 3600, scaling=NO_CRONS, applied_generation=7, applied_s=NOW - 10, status_s=NOW - 60)
 AWAY = Problem("RedisUnreachable", "Redis at redis:6379/0 does not answer: refused")
 
 
@@ -108,12 +111,18 @@ def test_before_a_scale_down_busy_pods_cost_more_than_idle_ones() -> None:
         Pod(name="same", created_s=0, ready_s=5, deletion_cost=2),
         Pod(name="leaving", created_s=0, terminating=True, deletion_cost=5),
     )
-    beats = tuple(Heartbeat(worker=name, at_ms=0, busy=busy, slots=10) for name, busy in (("busy", 4), ("same", 2)))
+    beats = (
+        Heartbeat(worker="idle", at_ms=0, busy=0, slots=10, retiring=True),
+        Heartbeat(worker="busy", at_ms=0, busy=4, slots=10),
+        Heartbeat(worker="same", at_ms=0, busy=2, slots=10),
+    )
     queue = QueueSnapshot(at_ms=0, running=6, heartbeats=beats)
+    asked = replace(SETTLED, scaling=replace(NO_CRONS, retire=(("idle", NOW - 30), ("same", NOW - 30))))
 
-    plan = decide(state(deployment=live(3), pods=pods, queue=queue), NOW)
+    plan = decide(state(deployment=live(3), pods=pods, queue=queue, memory=asked), NOW)
 
-    assert plan.replicas == 1
+    assert plan.replicas == 2
+    assert plan.retire == {"idle", "same"}
     assert plan.deletion_costs == {"idle": 0, "busy": 4}
     assert decide(state(deployment=live(1), pods=pods, queue=queue), NOW).deletion_costs == {}
 

@@ -135,12 +135,11 @@ class State:
 
     @property
     def startup_s(self) -> float:
-        """Seconds a pod takes from its creation to its readiness: the slowest seen now, else what the status remembers.
+        """Seconds within which nearly every new pod is ready: learned, else what the status remembers.
 
         Sets how far ahead deferred jobs are looked for.
         """
-        seen = [pod.ready_s - pod.created_s for pod in self.pods if pod.ready_s is not None]
-        if seen:
-            return min(600.0, max(1.0, *seen))
+        if self.memory.scaling is not None:
+            return self.memory.scaling.startup_s
         remembered = self.status.scaling.startup_seconds if self.status.scaling else None
         return DEFAULT_STARTUP_S if remembered is None else remembered

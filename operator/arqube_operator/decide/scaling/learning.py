@@ -1,0 +1,220 @@
+"""What successive snapshots teach: how many jobs arrive, how long one runs, how long a pod takes to start.
+
+Arrivals are counted by balance: what started since the last snapshot, as the workers' counters tell, and by how much
+more wait. A job that started but was not told of yet is missing now and comes back with the next heartbeat.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from arqube_queue.model import Heartbeat, QueueSnapshot
+
+if TYPE_CHECKING:
+    from arqube_operator.api.v1alpha1 import ScalingInputs
+    from arqube_operator.decide.state import Pod
+
+BIN_S: Final = 5.0
+"""Arrivals are counted in bins of so many seconds: some heartbeats long, a fraction of a start-up."""
+BINS: Final = 24
+"""Bins kept: two minutes."""
+CONFIDENCE: Final = 1.0
+"""Standard errors by which a rate's bounds are off its mean. With 1, five of six readings are on the right side."""
+REMEMBERED_JOBS: Final = 400
+"""Ended jobs that the service time is the mean of, at most: a few per cent of error, and yet it follows a change."""
+REMEMBERED_STARTS: Final = 20
+LONGEST_STARTUP_S: Final = 600.0
+DEFAULT_STARTUP_S: Final = 10.0
+"""Seconds a pod is taken to start in until one was seen."""
+_FEW: Final = 20
+"""What a leader learned before counts as so many jobs to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Arrivals a second: ``mean`` over what is kept, and the bounds ``low`` and ``high`` that it surely is within.
+
+    The bounds are the tightest of all windows that end now, so that a change shows within two or three bins while a
+    steady rate is known from two minutes. The spread of the bins makes them wide: a lone burst raises no lower bound.
+    """
+
+    low: float = 0.0
+    mean: float | None = None
+    high: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Sums over the last jobs: seconds they ran, seconds slots were busy in the meantime, jobs ended."""
+
+    run_s: float = 0.0
+    busy_s: float = 0.0
+    ended: float = 0.0
+
+    @property
+    def mean_s(self) -> float | None:
+        """Seconds a job runs; None when none ended yet.
+
+        Busy time over ended jobs counts what the jobs in flight have run already. Ended jobs alone would tell only of
+        the short ones at first.
+        """
+        return max(self.run_s, self.busy_s, 0.001) / self.ended if self.ended else None
+
+
+@dataclass(frozen=True, slots=True)
+class Startup:
+    """How long the last pods took from their creation to readiness; ``seen_s`` is when the last one got ready."""
+
+    samples: tuple[float, ...] = ()
+    seen_s: float = 0.0
+    typical_s: float = DEFAULT_STARTUP_S
+    slow_s: float = DEFAULT_STARTUP_S
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """All that is learned, and the last snapshot it was learned from.
+
+    Attributes:
+        at_ms: When that was taken; None before the first.
+        waiting: The jobs that waited then.
+        counters: By worker: jobs started, jobs ended, seconds run.
+        bin_from_ms: When the open bin began.
+        arrived: Jobs that arrived in the open bin.
+        bins: Jobs that arrived in each closed bin, newest first.
+    """
+
+    at_ms: int | None = None
+    waiting: int = 0
+    counters: Mapping[str, tuple[int, int, float]] = field(default_factory=dict)
+    bin_from_ms: int = 0
+    arrived: float = 0.0
+    bins: tuple[float, ...] = ()
+    rate: Rate = field(default_factory=Rate)
+    service: Service = field(default_factory=Service)
+    startup: Startup = field(default_factory=Startup)
+
+
+def begin(inputs: ScalingInputs | None, startup_s: float | None) -> Learned:
+    """What a new leader knows from the status that the last one wrote."""
+    if inputs is not None and inputs.startup_seconds is not None:
+        startup_s = inputs.startup_seconds
+    startup = Startup() if startup_s is None else Startup(typical_s=startup_s, slow_s=startup_s)
+    if inputs is None:
+        return Learned(startup=startup)
+    service = Service()
+    if inputs.service_seconds is not None:
+        seconds = inputs.service_seconds * _FEW
+        service = Service(seconds, seconds, _FEW)
+    rate = inputs.arrivals_per_second
+    known = Rate() if rate is None else Rate(rate, rate, rate)
+    return Learned(rate=known, service=service, startup=startup)
+
+
+def learn_startup(learned: Learned, pods: Iterable[Pod]) -> Learned:
+    """``learned`` with the start-ups of pods that became ready since."""
+    known = learned.startup
+    # A pod whose worker is known was ready before: it is ready again, which is no start-up.
+    new = [
+        pod
+        for pod in pods
+        if pod.ready_s is not None and pod.ready_s > known.seen_s and pod.name not in learned.counters
+    ]
+    if not new:
+        return learned
+    took = [min(LONGEST_STARTUP_S, max(1.0, (pod.ready_s or 0.0) - pod.created_s)) for pod in new]
+    samples = (*known.samples, *took)[-REMEMBERED_STARTS:]
+    order = sorted(samples)
+    seen_s = max(pod.ready_s or 0.0 for pod in new)
+    startup = Startup(samples, seen_s, order[len(order) // 2], order[math.ceil(0.9 * len(order)) - 1])
+    return replace(learned, startup=startup)
+
+
+def learn_queue(learned: Learned, queue: QueueSnapshot, pods: Iterable[Pod]) -> Learned:
+    """``learned`` with a snapshot; the same snapshot again teaches nothing."""
+    if learned.at_ms is not None and queue.at_ms <= learned.at_ms:
+        return learned
+    names = {pod.name for pod in pods}
+    counters = {beat.worker: (beat.started, sum(beat.finished.values()), beat.run_seconds) for beat in queue.heartbeats}
+    if learned.at_ms is None:
+        return replace(learned, at_ms=queue.at_ms, waiting=queue.waiting, counters=counters, bin_from_ms=queue.at_ms)
+    started, ended, run_s = _since(learned.counters, counters, names)
+    # One whose heartbeats fail for a while is not taken for a new one when it is back.
+    counters |= {name: told for name, told in learned.counters.items() if name not in counters and name in names}
+    passed_s = (queue.at_ms - learned.at_ms) / 1000
+    arrived = learned.arrived + queue.waiting - learned.waiting + started
+    bins, bin_from_ms, rate = learned.bins, learned.bin_from_ms, learned.rate
+    closed = int((queue.at_ms - bin_from_ms) / 1000 / BIN_S)
+    if closed:
+        bins = ((max(0.0, arrived) / closed,) * min(closed, BINS) + bins)[:BINS]
+        # What was told too early is made up for by the next bin.
+        arrived, bin_from_ms = min(0.0, arrived), bin_from_ms + int(closed * BIN_S * 1000)
+        rate = measure_rate(bins)
+    return Learned(
+        queue.at_ms,
+        queue.waiting,
+        counters,
+        bin_from_ms,
+        arrived,
+        bins,
+        rate,
+        _served(learned.service, queue.heartbeats, ended, run_s, passed_s),
+        learned.startup,
+    )
+
+
+def _since(
+    before: Mapping[str, tuple[int, int, float]], after: Mapping[str, tuple[int, int, float]], ours: set[str]
+) -> tuple[int, int, float]:
+    """Jobs started, jobs ended and seconds run between two readings of the workers' counters."""
+    started, ended, run_s = 0, 0, 0.0
+    for worker, (now_started, now_ended, now_run_s) in after.items():
+        was = before.get(worker)
+        if was is None:
+            if worker not in ours:
+                continue  # Another's worker, which may have run for long.
+            was = (0, 0, 0.0)
+        elif now_started < was[0]:
+            was = (0, 0, 0.0)  # Its container began anew.
+        started += now_started - was[0]
+        ended += max(0, now_ended - was[1])
+        run_s += max(0.0, now_run_s - was[2])
+    return started, ended, run_s
+
+
+def _served(known: Service, heartbeats: Iterable[Heartbeat], ended: int, run_s: float, passed_s: float) -> Service:
+    busy = sum([beat.busy for beat in heartbeats])
+    if not busy and not ended:
+        return known
+    total = Service(known.run_s + run_s, known.busy_s + busy * passed_s, known.ended + ended)
+    if total.ended <= REMEMBERED_JOBS:
+        return total
+    return Service(total.run_s / 2, total.busy_s / 2, total.ended / 2)
+
+
+def measure_rate(bins: tuple[float, ...]) -> Rate:
+    """The rate that ``bins``, newest first, speak for, by Lepski's method.
+
+    From the newest bins on the window grows, and the bounds tighten, as long as the longer one does not contradict the
+    shorter ones: where it does, the rate has changed.
+    """
+    total = bins[0]
+    squares = total * total
+    low, high, seen = 0.0, math.inf, 1
+    for arrived in bins[1:]:
+        total += arrived
+        squares += arrived * arrived
+        count = seen + 1
+        mean = total / count
+        # Of the bins' own variance and a Poisson process's the larger; a job more than was seen may have been due.
+        variance = max((squares - total * mean) / seen, mean + 1 / count)
+        error = CONFIDENCE * math.sqrt(variance / count)
+        if mean - error > high or mean + error < low:
+            total -= arrived
+            break
+        low, high, seen = max(low, mean - error), min(high, mean + error), count
+    mean = total / seen
+    return Rate(low / BIN_S, mean / BIN_S, max(low, mean if math.isinf(high) else high) / BIN_S)

@@ -1,0 +1,61 @@
+"""Whom to retire, and how many pods may go now, so that no job is ever cut.
+
+A pod that shall go is first asked to take no more jobs. It goes once it says so and runs none. Pods that run nothing
+yet may go as soon as they were asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from arqube_operator.decide.scaling.fleet import Fleet, Worker
+
+ASKED_S: Final = 1.0
+"""Seconds from asking a pod that starts until it surely takes no job when it gets ready: a heartbeat."""
+TOGETHER_S: Final = 10.0
+"""Pods that may go wait so long for others that are about to: one change of the number in place of several."""
+
+Asked = tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retirement:
+    """The number of pods now, and those that should take no more jobs with the Unix seconds they were first asked."""
+
+    replicas: int
+    asked: Asked
+
+
+def retire(fleet: Fleet, target: int, asked: Asked, now: float) -> Retirement:
+    """How the number of pods gets from ``fleet.replicas`` down to ``target``."""
+    excess = fleet.replicas - target
+    if excess <= 0:
+        return Retirement(target, ())
+    before = dict(asked)
+    # As Kubernetes chooses: what does not run goes before what does.
+    waiting = sorted((*fleet.stuck, *fleet.pending), key=lambda pod: (pod.failure is None, -pod.created_s, pod.name))
+    unmade = max(0, fleet.starting - len(fleet.pending))
+    gone = min(excess, unmade)
+    victims = [pod.name for pod in waiting[: excess - gone]]
+    gone += sum([now - before.get(name, now) >= ASKED_S for name in victims])
+    left = excess - min(excess, unmade) - len(victims)
+    if left > 0:
+        chosen = sorted(fleet.workers, key=lambda worker: _order(worker, before))[:left]
+        victims += [worker.pod.name for worker in chosen]
+        gone += sum([_may_go(worker, before) for worker in chosen])
+    named = tuple((name, before.get(name, now)) for name in victims)
+    if 0 < gone < excess and now - min((since for _, since in named), default=now) < TOGETHER_S:
+        gone = 0
+    return Retirement(fleet.replicas - gone, named)
+
+
+def _order(worker: Worker, asked: dict[str, float]) -> tuple[bool, int, float, str]:
+    """Who was asked already, then the least busy, then the newest."""
+    return worker.pod.name not in asked, worker.busy, -worker.pod.created_s, worker.pod.name
+
+
+def _may_go(worker: Worker, asked: dict[str, float]) -> bool:
+    if worker.busy or worker.pod.name not in asked:
+        return False
+    return worker.retired or not worker.told
