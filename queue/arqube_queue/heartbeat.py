@@ -7,7 +7,7 @@ to take no more jobs: the marks of ``arqube_queue.snapshot``.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -53,12 +53,16 @@ def decode(worker: bytes, value: bytes) -> Heartbeat | None:
 async def write(redis: Redis, queue: str, heartbeat: Heartbeat) -> bool:
     """Say that the worker lives, and how it does.
 
+    That it retires stands in Redis only as long as it is asked to. So ``retiring`` and ``busy`` 0 in a snapshot mean
+    that it has no job and takes none: before it does, it writes another heartbeat.
+
     Returns:
         Whether it is asked to take no more jobs for now.
     """
     names = [keys.heartbeats(queue), keys.retiring(queue)]
-    retired: int = await _WRITE(redis, names, [heartbeat.worker, encode(heartbeat), HASH_LIFE_S * 1000])
-    return bool(retired)
+    bodies = [encode(replace(heartbeat, retiring=False)), encode(heartbeat)]
+    marked: int = await _WRITE(redis, names, [heartbeat.worker, HASH_LIFE_S * 1000, *bodies])
+    return bool(marked)
 
 
 async def remove(redis: Redis, queue: str, worker: str) -> None:

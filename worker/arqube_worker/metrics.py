@@ -124,6 +124,9 @@ class Metrics:
         self.slots = Gauge("arqube_worker_slots", "Jobs the worker may run at once.", registry=registry)
         self._busy_slots = Gauge("arqube_worker_busy_slots", "Jobs the worker runs now.", registry=registry)
         self.draining = Gauge("arqube_worker_draining", "1 while the worker takes no more jobs.", registry=registry)
+        self.retiring = Gauge(
+            "arqube_worker_retiring", "1 while the operator asks the worker to take no more jobs.", registry=registry
+        )
         self.redis_errors = Counter("arqube_worker_redis_errors", "Calls to Redis that failed.", registry=registry)
         self.turns = Counter("arqube_worker_turns", "Calls that ended jobs and took others.", registry=registry)
         self._info = Info("arqube_worker", "The worker, its queue and versions.", registry=registry)

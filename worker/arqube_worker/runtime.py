@@ -65,6 +65,7 @@ class Worker(JobRunner):
             "default_queue_name": self.queue_name,
             "expires_extra_ms": self.expires_extra_ms,
         }
+        self._retiring = False
         self._begun = 0
         self._in_doubt = 0
         self._nudge: asyncio.Future[None] | None = None
@@ -133,6 +134,7 @@ class Worker(JobRunner):
             else:
                 self._pool = pool
                 self._prepare(pool)
+                await self._tell()  # Before the first turn: a worker that retires may have been started anew.
                 self.health.redis_answered("connecting")
                 return
 
@@ -215,6 +217,8 @@ class Worker(JobRunner):
         self._backoff_s = min(2 * self._backoff_s, LAST_BACKOFF_S)
 
     def _free_slots(self) -> int:
+        if self._retiring and not self._turns.unanswered:
+            return 0
         free = self.max_jobs - len(self.runs)
         if self.burst and self.max_burst_jobs >= 0:
             free = min(free, self.max_burst_jobs - self._begun)
@@ -386,18 +390,36 @@ class Worker(JobRunner):
         while not self._drained.is_set():
             self.health.loop_turned_at = time.monotonic()
             self.health.busy = len(self.runs)
-            if self._pool is not None:
-                cron_runs = crons.next_runs(self.cron_jobs)
-                beat = heartbeats.heartbeat(
-                    self.name, self.max_jobs, list(self.functions), self.tally, self.health, cron_runs
-                )
-                try:
-                    await heartbeat.write(self.pool, self.queue_name, beat)
-                except REDIS_ERRORS as error:
-                    self._redis_failed("writing the heartbeat", error)
-                else:
-                    self.health.redis_answered("writing the heartbeat")
-            await first_of(self._drained, timeout_s=heartbeat.INTERVAL_S)
+            # A change is told at once: the operator waits for it.
+            changed = self._pool is not None and await self._tell()
+            await first_of(self._drained, timeout_s=0.0 if changed else heartbeat.INTERVAL_S)
+
+    async def _tell(self) -> bool:
+        """Write a heartbeat, and heed what it is answered; whether that changed anything."""
+        self.health.busy = len(self.runs)
+        cron_runs = crons.next_runs(self.cron_jobs)
+        # Only without a turn on its way: that may bring jobs yet.
+        retiring = self._retiring and not self._turns.unanswered
+        beat = heartbeats.heartbeat(
+            self.name, self.max_jobs, list(self.functions), self.tally, self.health, cron_runs, retiring
+        )
+        try:
+            asked = await heartbeat.write(self.pool, self.queue_name, beat)
+        except REDIS_ERRORS as error:
+            self._redis_failed("writing the heartbeat", error)
+            return False
+        self.health.redis_answered("writing the heartbeat")
+        return self._retire(asked and not self.burst)
+
+    def _retire(self, retiring: bool) -> bool:
+        """Take no more jobs for now, or do so again; whether that is a change."""
+        if retiring == self._retiring:
+            return False
+        self._retiring = retiring
+        self.metrics.retiring.set(retiring)
+        logger.info("retiring" if retiring else "taking jobs again", running=len(self.runs))
+        self.run_ended()
+        return True
 
     def _redis_failed(self, during: str, error: BaseException) -> None:
         """Note that Redis did not do what it was asked."""

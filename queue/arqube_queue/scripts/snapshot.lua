@@ -49,7 +49,8 @@ if owner ~= '' and (#ARGV > 6 or redis.call('EXISTS', KEYS[4]) == 1) then
   end
   local marks = redis.call('HGETALL', KEYS[4])
   for i = 1, #marks, 2 do
-    if not marked[marks[i]] and string.match(marks[i + 1], ' (.*)$') == owner then
+    local ends, by = string.match(marks[i + 1], '^(%d+) (.*)$')
+    if not marked[marks[i]] and (by == owner or now >= tonumber(ends or 0)) then
       redis.call('HDEL', KEYS[4], marks[i])
     end
   end
