@@ -6,6 +6,7 @@ import click
 
 from arqube_local.cli.dlq import dlq
 from arqube_local.cli.local import local
+from arqube_local.cli.simulate import simulate_
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,3 +17,4 @@ def main() -> None:
 
 main.add_command(dlq)
 main.add_command(local)
+main.add_command(simulate_, "simulate")

@@ -63,6 +63,8 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def mean(results: Sequence[Result]) -> Result:
     """The mean of each figure, over seeds."""
+    if len(results) == 1:
+        return results[0]
     return Result(
         *(sum(getattr(result, name) for result in results) / len(results) for name in Result.__dataclass_fields__)
     )
