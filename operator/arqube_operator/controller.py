@@ -158,7 +158,9 @@ class Controller:
     async def _execute(self, key: Key, state: State, body: Mapping[str, Any], plan: Plan) -> None:
         uid, live_status = state.identity.uid, body.get("status", {})
         # A write that fails does not count as made.
-        unwritten = replace(plan.memory, applied_s=state.memory.applied_s, status_s=state.memory.status_s)
+        unwritten = replace(
+            plan.memory, applied_s=state.memory.applied_s, status_s=state.memory.status_s, leaving=state.memory.leaving
+        )
         # Counted from our own answers, never read from the cache: that may hold somebody else's change already.
         generation = state.memory.applied_generation
         if generation is None and state.deployment is not None:

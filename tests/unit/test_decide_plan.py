@@ -14,7 +14,7 @@ from arqube_operator.decide.scaling import ScalingMemory
 from arqube_operator.decide.scaling.crons import KnownCrons, template_hash
 from arqube_operator.decide.state import Deployment, Identity, Memory, Pod, Problem, State
 from arqube_operator.decide.status import COUNTS_INTERVAL_S
-from arqube_queue.model import Heartbeat, QueueSnapshot
+from arqube_queue.model import QueueSnapshot
 
 NOW = 1_700_000_000.0
 RUNTIME = "arqube-worker:1"
@@ -102,29 +102,6 @@ def test_a_person_who_scales_the_deployment_is_overruled() -> None:
     plan = decide(state(deployment=live(0, generation=8), queue=QueueSnapshot(at_ms=0, waiting=5)), NOW)
 
     assert plan.replicas == 1
-
-
-def test_before_a_scale_down_busy_pods_cost_more_than_idle_ones() -> None:
-    pods = (
-        Pod(name="idle", created_s=0, ready_s=5, deletion_cost=9),
-        Pod(name="busy", created_s=0, ready_s=5),
-        Pod(name="same", created_s=0, ready_s=5, deletion_cost=2),
-        Pod(name="leaving", created_s=0, terminating=True, deletion_cost=5),
-    )
-    beats = (
-        Heartbeat(worker="idle", at_ms=0, busy=0, slots=10, retiring=True),
-        Heartbeat(worker="busy", at_ms=0, busy=4, slots=10),
-        Heartbeat(worker="same", at_ms=0, busy=2, slots=10),
-    )
-    queue = QueueSnapshot(at_ms=0, running=6, heartbeats=beats)
-    asked = replace(SETTLED, scaling=replace(NO_CRONS, retire=(("idle", NOW - 30), ("same", NOW - 30))))
-
-    plan = decide(state(deployment=live(3), pods=pods, queue=queue, memory=asked), NOW)
-
-    assert plan.replicas == 2
-    assert plan.retire == {"idle", "same"}
-    assert plan.deletion_costs == {"idle": 0, "busy": 4}
-    assert decide(state(deployment=live(1), pods=pods, queue=queue), NOW).deletion_costs == {}
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from arqube_operator.decide.scaling import Decision
-from arqube_operator.decide.state import Pod, State
+from arqube_operator.decide.state import UNSCHEDULABLE, Pod, State
 
 _ROLLOUT_STUCK: Final = "RolloutStuck"
+SCALING_ACTIVE: Final = "ScalingActive"
+SCALING_LIMITED: Final = "ScalingLimited"
+_PACING: Final = frozenset({"Stabilization", "Cooldown", "Tolerance", "BusyWorkers"})
+"""Limits that only put a change off, as a part of every scaling."""
 _TRANSIENT: Final = frozenset({"Starting", "Deploying"})
 
 
@@ -31,7 +35,13 @@ def find_conditions(state: State, decision: Decision) -> tuple[Finding, ...]:
     """All conditions of the TaskQueue, the summary ``Ready`` first."""
     redis = redis_reachable(state)
     workers = workers_available(state, decision)
-    return (_ready(state, redis, workers), redis, scaling_active(decision), workers)
+    return (
+        _ready(state, redis, workers),
+        redis,
+        scaling_active(decision),
+        scaling_limited(state, decision),
+        workers,
+    )
 
 
 def redis_reachable(state: State) -> Finding:
@@ -47,7 +57,20 @@ def redis_reachable(state: State) -> Finding:
 def scaling_active(decision: Decision) -> Finding:
     """Whether the queue decides the number of workers."""
     status = None if decision.reason == "NotYetRead" else decision.active
-    return Finding("ScalingActive", status, decision.reason, decision.message)
+    return Finding(SCALING_ACTIVE, status, decision.reason, decision.message)
+
+
+def scaling_limited(state: State, decision: Decision) -> Finding:
+    """Whether something keeps the number of workers from what the jobs need, as a HorizontalPodAutoscaler tells it."""
+    if decision.limit is None or decision.limit in _PACING:
+        status = None if decision.reason == "NotYetRead" else False
+        return Finding(
+            SCALING_LIMITED, status, "WithinLimits", "nothing keeps the number of workers from what is needed"
+        )
+    message = decision.message
+    if decision.limit == UNSCHEDULABLE and (pod := _unschedulable(state.pods)) is not None:
+        message = f"{message}; pod {pod.name}: {pod.failure_message}"
+    return Finding(SCALING_LIMITED, True, decision.limit, message)
 
 
 def workers_available(state: State, decision: Decision) -> Finding:
@@ -61,6 +84,8 @@ def workers_available(state: State, decision: Decision) -> Finding:
     failing = _failing(state.pods)
     if failing is not None:
         message = f"pod {failing.name}: {failing.failure}: {failing.failure_message}"
+        if failing.unschedulable and ready > 0:  # As while a node is being added.
+            return Finding(name, True, UNSCHEDULABLE, f"{message}; {ready} of {wanted} workers are ready")
         if ready >= wanted > 0:  # A rollout takes no old worker away before a new one is ready.
             return Finding(name, True, _ROLLOUT_STUCK, f"{message}; the workers before it go on")
         return Finding(name, False, failing.failure or "Failing", message)
@@ -89,6 +114,17 @@ def _failing(pods: tuple[Pod, ...]) -> Pod | None:
 
     The oldest of them, so that the message stays the same.
     """
-    living = sorted((pod for pod in pods if not pod.terminating), key=lambda pod: (pod.created_s, pod.name))
-    newest = living[-1].template if living else ""
-    return next((pod for pod in living if pod.failure is not None and pod.template == newest), None)
+    living = [pod for pod in pods if not pod.terminating]
+    if not any(pod.failure for pod in living):
+        return None
+    newest = max(living, key=_age).template
+    return min((pod for pod in living if pod.failure and pod.template == newest), key=_age, default=None)
+
+
+def _unschedulable(pods: tuple[Pod, ...]) -> Pod | None:
+    """The oldest pod that no node takes."""
+    return min((pod for pod in pods if pod.unschedulable and not pod.terminating), key=_age, default=None)
+
+
+def _age(pod: Pod) -> tuple[float, str]:
+    return pod.created_s, pod.name

@@ -23,6 +23,10 @@ GRACE_MARGIN_S: Final = 15
 """Seconds a worker gets beyond its shutdown timeout to give jobs back, flush results and run on_shutdown."""
 
 _TLS_FOLDER: Final = "/etc/arqube/tls"
+_HASHES: Final = 10_000
+"""TaskQueues whose hash is remembered."""
+
+_hashes: dict[tuple[str, str, str, str], tuple[TaskQueueSpec, str]] = {}
 
 
 def deployment_name(task_queue: str) -> str:
@@ -33,6 +37,19 @@ def deployment_name(task_queue: str) -> str:
 def selector(task_queue: str) -> dict[str, str]:
     """Labels that tell the pods of ``task_queue`` within its namespace; a Deployment's selector can never change."""
     return {TASK_QUEUE_LABEL: task_queue}
+
+
+def spec_hash(identity: Identity, spec: TaskQueueSpec, runtime_image: str) -> str:
+    """The hash that the manifest carries as an annotation. Remembered, as it is asked for at each decision."""
+    key = (identity.namespace, identity.name, identity.uid, runtime_image)
+    known = _hashes.get(key)
+    if known is not None and (known[0] is spec or known[0] == spec):
+        return known[1]
+    digest: str = deployment(identity, spec, runtime_image)["metadata"]["annotations"][SPEC_HASH_ANNOTATION]
+    if len(_hashes) >= _HASHES:
+        del _hashes[next(iter(_hashes))]
+    _hashes[key] = (spec, digest)
+    return digest
 
 
 def deployment(identity: Identity, spec: TaskQueueSpec, runtime_image: str) -> dict[str, Any]:

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final
 
-from arqube_operator.api.v1alpha1 import TaskQueueStatus
-from arqube_operator.decide.conditions import Finding, find_conditions
-from arqube_operator.decide.manifest import SPEC_HASH_ANNOTATION, deployment
+from arqube_operator.api.v1alpha1 import Condition, TaskQueueStatus
+from arqube_operator.decide.conditions import SCALING_LIMITED, Finding, find_conditions
+from arqube_operator.decide.departure import (
+    deletion_costs,
+    fewest_without_harm,
+    may_be_taken,
+    still_leaving,
+    victims,
+    without,
+)
+from arqube_operator.decide.manifest import deployment, deployment_name, spec_hash
 from arqube_operator.decide.scaling import Decision, decide_replicas
 from arqube_operator.decide.state import Memory, State
 from arqube_operator.decide.status import next_status, status_is_due
 
 RESYNC_S: Final = 600.0
 """The manifest is applied anew after so many seconds even when nothing seems changed: what an event missed heals."""
+QUIET_S: Final = 60.0
+"""A limit that binds again within so many seconds is not told in another Event."""
+
+_TOLD_LIMITS: Final = frozenset({"MaxReplicas", "ReadLimit", "Unschedulable", "DryRun"})
+"""Limits that a person would want to know of at once: more workers would help, or nothing is done at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +48,7 @@ class Plan:
         apply: The Deployment's manifest to apply; None leaves it.
         create: The Deployment does not exist yet and begins with ``replicas``.
         replicas: The number to write to ``/scale``; None leaves it.
-        deletion_costs: Pods whose deletion cost must be written before ``replicas``, busy pods costing more.
+        deletion_costs: Pods whose deletion cost must be written before ``replicas``, so that the right ones go.
         retire: Names of the pods that shall take no more jobs from the next reading of the queue on.
         status: The status to write; None leaves the one that stands.
         deeds: Events that tell what apply and scale did, to be posted once they are done.
@@ -57,31 +71,37 @@ class Plan:
 
 def decide(state: State, now: float) -> Plan:
     """The plan for one TaskQueue at ``now`` (Unix seconds). Pure: the same state and time give the same plan."""
-    decision = decide_replicas(state, now)
-    manifest = deployment(state.identity, state.spec, state.runtime_image)
+    leaving = still_leaving(state, now)
+    state = without(state, leaving)
+    decision = _without_harm(state, decide_replicas(state, now))
+    live_hash = spec_hash(state.identity, state.spec, state.runtime_image)
     create = state.deployment is None
-    due = create or _apply_is_due(state, manifest, now)
+    due = create or _apply_is_due(state, live_hash, now)
     replicas = _scale_to(state, decision)
+    going = () if replicas is None else victims(state, replicas, decision.retire)
+    leaving.update(dict.fromkeys(may_be_taken(state, going), now))
+    retire = frozenset() if state.spec.scaling.dry_run else decision.retire.union(leaving)
     findings = find_conditions(state, decision)
-    status = next_status(state, decision, findings, replicas is not None, now)
+    status = next_status(state, decision, findings, scaled_to=replicas, retiring=len(retire), now=now)
     status_due = status_is_due(state.status, status, now - state.memory.status_s)
     memory = replace(
         state.memory,
         since_s=now if state.memory.since_s is None else state.memory.since_s,
         scaling=decision.memory,
-        retire=decision.retire,
+        retire=retire,
+        leaving=leaving,
         applied_s=now if due else state.memory.applied_s,
         status_s=now if status_due else state.memory.status_s,
     )
     return Plan(
-        apply=manifest if due else None,
+        apply=deployment(state.identity, state.spec, state.runtime_image) if due else None,
         create=create,
         replicas=replicas,
-        deletion_costs=_deletion_costs(state, replicas),
-        retire=decision.retire,
+        deletion_costs=deletion_costs(state, going) if going else {},
+        retire=retire,
         status=status if status_due else None,
-        deeds=_deeds(state, manifest, decision, replicas),
-        transitions=_transitions(state, findings) if status_due else (),
+        deeds=_deeds(state, live_hash, decision, replicas),
+        transitions=_transitions(state, findings, now) if status_due else (),
         decision=decision,
         memory=memory,
     )
@@ -92,9 +112,18 @@ def show_only(plan: Plan) -> Plan:
     return replace(plan, apply=None, create=False, replicas=None, deletion_costs={}, deeds=())
 
 
-def _apply_is_due(state: State, manifest: Mapping[str, Any], now: float) -> bool:
+def _without_harm(state: State, decision: Decision) -> Decision:
+    """``decision`` held where it would cut jobs, unless a person has asked for that number."""
+    if not decision.active or decision.replicas is None or state.deployment is None:
+        return decision
+    if decision.replicas >= min(state.deployment.spec_replicas, fewest := fewest_without_harm(state)):
+        return decision
+    return replace(decision, replicas=fewest, limit=decision.limit or "BusyWorkers")
+
+
+def _apply_is_due(state: State, wanted_hash: str, now: float) -> bool:
     live, memory = state.deployment, state.memory
-    if live is None or live.spec_hash != manifest["metadata"]["annotations"][SPEC_HASH_ANNOTATION]:
+    if live is None or live.spec_hash != wanted_hash:
         return True
     changed_by_others = memory.applied_generation is not None and live.generation != memory.applied_generation
     return changed_by_others or now - memory.applied_s >= RESYNC_S
@@ -103,30 +132,17 @@ def _apply_is_due(state: State, manifest: Mapping[str, Any], now: float) -> bool
 def _scale_to(state: State, decision: Decision) -> int | None:
     """The number to write, where it differs from the one that stands."""
     current = state.deployment.spec_replicas if state.deployment else None
-    if decision.replicas is None:
+    if decision.replicas is None or state.spec.scaling.dry_run:
         # Before the first look at the queue a new Deployment begins with the floor.
         return state.spec.scaling.min_replicas if current is None else None
     return None if decision.replicas == current else decision.replicas
 
 
-def _deletion_costs(state: State, replicas: int | None) -> dict[str, int]:
-    """Before a scale-down: a pod costs as much as it runs jobs, so Kubernetes takes idle pods first."""
-    if replicas is None or state.deployment is None or replicas >= state.deployment.spec_replicas:
-        return {}
-    busy = {beat.worker: beat.busy for beat in state.queue.heartbeats} if state.queue else {}
-    costs = {pod.name: busy.get(pod.name, 0) for pod in state.pods if not pod.terminating}
-    return {
-        pod.name: costs[pod.name]
-        for pod in state.pods
-        if pod.name in costs and costs[pod.name] != (pod.deletion_cost or 0)
-    }
-
-
-def _deeds(state: State, manifest: Mapping[str, Any], decision: Decision, replicas: int | None) -> tuple[Event, ...]:
+def _deeds(state: State, wanted_hash: str, decision: Decision, replicas: int | None) -> tuple[Event, ...]:
     live, events = state.deployment, []
     if live is None:
-        events.append(Event("WorkersCreated", f"created Deployment {manifest['metadata']['name']}"))
-    elif live.spec_hash != manifest["metadata"]["annotations"][SPEC_HASH_ANNOTATION]:
+        events.append(Event("WorkersCreated", f"created Deployment {deployment_name(state.identity.name)}"))
+    elif live.spec_hash != wanted_hash:
         events.append(Event("WorkersUpdated", f"rolling out image {state.spec.worker.image}"))
     if live is not None and replicas is not None:
         verb = "up" if replicas > live.spec_replicas else "down"
@@ -135,17 +151,31 @@ def _deeds(state: State, manifest: Mapping[str, Any], decision: Decision, replic
     return tuple(events)
 
 
-def _transitions(state: State, findings: tuple[Finding, ...]) -> tuple[Event, ...]:
-    """A warning for each condition that became false, or false for another reason; a note when it is well again."""
+def _transitions(state: State, findings: tuple[Finding, ...], now: float) -> tuple[Event, ...]:
+    """A warning for each condition that became false, or false for another reason; a note when it is well again.
+
+    Also what begins to keep the number of workers from what the jobs need.
+    """
     before = {condition.type: condition for condition in state.status.conditions}
     events = []
     for finding in findings:
+        old = before.get(finding.type)
+        if finding.type == SCALING_LIMITED and _is_new_limit(finding, old, now):
+            events.append(Event(finding.reason, finding.message, warning=finding.reason != "DryRun"))
         if finding.type not in ("RedisReachable", "WorkersAvailable"):
             continue
-        old = before.get(finding.type)
         if finding.needs_attention:
             if old is None or old.reason != finding.reason:
                 events.append(Event(finding.reason, finding.message, warning=True))
         elif finding.status is True and old is not None and old.status == "False" and old.reason != "Starting":
             events.append(Event(f"{finding.type}Again", finding.message))
     return tuple(events)
+
+
+def _is_new_limit(finding: Finding, old: Condition | None, now: float) -> bool:
+    if not finding.status or finding.reason not in _TOLD_LIMITS:
+        return False
+    if old is None:
+        return True
+    since_s = now - datetime.fromisoformat(old.last_transition_time).timestamp()
+    return old.reason != finding.reason and since_s >= QUIET_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -57,7 +58,7 @@ class Pod:
     Attributes:
         created_s: Unix seconds.
         ready_s: Unix seconds since which it is ready; None when it is not.
-        terminating: It was asked to go.
+        terminating: It was asked to go, or has ended.
         template: Names the pod template it was made from, among the pods of one Deployment.
         failure: Why it cannot run before somebody does something, such as ``ImagePullFailed``; None when it can.
         failure_message: The same in words.
@@ -95,6 +96,7 @@ class Memory:
         since_s: Unix seconds since which it is watched; None before the first decision.
         scaling: What the policy remembers; None before its first decision.
         retire: The pods that were asked to take no more jobs.
+        leaving: The pods that a scale-down has given away, with the Unix seconds of that.
         applied_generation: The Deployment's generation after our last write; another means that somebody changed it.
         applied_s: Unix seconds of our last apply of the manifest.
         status_s: Unix seconds of our last write of the status.
@@ -104,6 +106,7 @@ class Memory:
     since_s: float | None = None
     scaling: ScalingMemory | None = None
     retire: frozenset[str] = frozenset()
+    leaving: Mapping[str, float] = field(default_factory=dict)
     applied_generation: int | None = None
     applied_s: float = 0.0
     status_s: float = 0.0

@@ -6,16 +6,28 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 from arqube_operator.api.duration import format_duration
-from arqube_operator.api.v1alpha1 import Condition, QueueStatus, ScalingStatus, TaskQueueStatus
-from arqube_operator.decide.conditions import Finding
+from arqube_operator.api.v1alpha1 import (
+    Condition,
+    CronStatus,
+    LastChange,
+    QueueStatus,
+    ScalingInputs,
+    ScalingStatus,
+    ScalingTerm,
+    TaskQueueStatus,
+)
+from arqube_operator.decide.conditions import SCALING_ACTIVE, SCALING_LIMITED, Finding
 from arqube_operator.decide.manifest import TASK_QUEUE_LABEL
-from arqube_operator.decide.scaling import Decision
+from arqube_operator.decide.scaling import Decision, Inputs
 from arqube_operator.decide.state import Identity, State
 from arqube_queue.model import QueueSnapshot
 
 COUNTS_INTERVAL_S: Final = 2.0
 """Counts alone are written at most this often; what changed the number of workers or a condition, at once."""
+WORDS_INTERVAL_S: Final = 60.0
+"""Sentences alone are written at most this often: some tell how long something takes yet."""
 
+_OF_DECISION: Final = (SCALING_ACTIVE, SCALING_LIMITED)
 _CONDITION_STATUS: Final[dict[bool | None, Literal["True", "False", "Unknown"]]] = {
     True: "True",
     False: "False",
@@ -24,10 +36,21 @@ _CONDITION_STATUS: Final[dict[bool | None, Literal["True", "False", "Unknown"]]]
 
 
 def next_status(
-    state: State, decision: Decision, findings: tuple[Finding, ...], scaled: bool, now: float
+    state: State,
+    decision: Decision,
+    findings: tuple[Finding, ...],
+    *,
+    scaled_to: int | None,
+    retiring: int,
+    now: float,
 ) -> TaskQueueStatus:
-    """The status that tells ``state`` and ``decision`` at ``now`` (Unix seconds)."""
-    live, old = state.deployment, state.status.scaling
+    """The status that tells ``state`` and ``decision`` at ``now`` (Unix seconds).
+
+    Args:
+        scaled_to: The number of workers that is written now; None when it stays.
+        retiring: Pods that are asked to take no more jobs.
+    """
+    live = state.deployment
     current = live.spec_replicas if live else 0
     return TaskQueueStatus(
         observed_generation=state.identity.generation,
@@ -36,12 +59,7 @@ def next_status(
         desired_replicas=current if decision.replicas is None else decision.replicas,
         selector=f"{TASK_QUEUE_LABEL}={state.identity.name}",
         queue=_queue(state.queue) if state.queue else state.status.queue,
-        scaling=ScalingStatus(
-            reason=decision.reason,
-            message=decision.message,
-            last_scale_time=timestamp(now) if scaled else (old.last_scale_time if old else None),
-            startup_seconds=round(state.startup_s, 1),
-        ),
+        scaling=_scaling(state, decision, current, scaled_to, retiring, now),
         conditions=tuple(_condition(state, finding, now) for finding in findings),
     )
 
@@ -63,7 +81,11 @@ def status_is_due(old: TaskQueueStatus, new: TaskQueueStatus, since_write_s: flo
     """Whether ``new`` is worth a write ``since_write_s`` seconds after the last one."""
     if old == new:
         return False
-    return _essence(old) != _essence(new) or since_write_s >= COUNTS_INTERVAL_S
+    if _essence(old) != _essence(new):
+        return True
+    if since_write_s < COUNTS_INTERVAL_S:
+        return False
+    return since_write_s >= WORDS_INTERVAL_S or _without_words(old) != _without_words(new)
 
 
 def timestamp(seconds: float) -> str:
@@ -82,6 +104,73 @@ def _essence(status: TaskQueueStatus) -> tuple[object, ...]:
         status.scaling and (status.scaling.reason, status.scaling.last_scale_time),
         tuple((condition.type, condition.status, condition.reason) for condition in status.conditions),
     )
+
+
+def _without_words(status: TaskQueueStatus) -> TaskQueueStatus:
+    """``status`` without the sentences about the decision."""
+    conditions = tuple(
+        condition.model_copy(update={"message": ""}) if condition.type in _OF_DECISION else condition
+        for condition in status.conditions
+    )
+    scaling = status.scaling
+    if scaling is not None:
+        terms = tuple(term.model_copy(update={"message": ""}) for term in scaling.terms)
+        scaling = scaling.model_copy(update={"message": "", "terms": terms})
+    return status.model_copy(update={"conditions": conditions, "scaling": scaling})
+
+
+def _scaling(
+    state: State, decision: Decision, current: int, scaled_to: int | None, retiring: int, now: float
+) -> ScalingStatus:
+    old = state.status.scaling
+    change = old.last_change if old else None
+    if scaled_to is not None and scaled_to != current:
+        change = LastChange.model_validate(
+            {
+                "time": timestamp(now),
+                "from": current,
+                "to": scaled_to,
+                "reason": decision.reason,
+                "message": decision.message,
+            }
+        )
+    crons = decision.memory.crons
+    return ScalingStatus(
+        reason=decision.reason,
+        message=decision.message,
+        last_scale_time=timestamp(now) if scaled_to is not None else (old.last_scale_time if old else None),
+        startup_seconds=round(state.startup_s, 1),
+        inputs=_inputs(decision.inputs) if decision.inputs else (old.inputs if old else None),
+        terms=tuple(
+            ScalingTerm(name=term.name, replicas=round(term.replicas, 2), message=term.message)
+            for term in decision.terms
+        ),
+        limit=decision.limit,
+        retiring=retiring or None,
+        last_change=change,
+        crons=CronStatus(template=crons.template, next=timestamp(crons.next_s) if crons.next_s is not None else None)
+        if crons.template
+        else None,
+    )
+
+
+def _inputs(inputs: Inputs) -> ScalingInputs:
+    return ScalingInputs(
+        waiting=inputs.waiting,
+        running=inputs.running,
+        due_soon=inputs.due_soon,
+        oldest_wait_seconds=round(inputs.oldest_wait_s),
+        arrivals_per_second=_rounded(inputs.arrivals_per_s),
+        service_seconds=_rounded(inputs.service_s),
+        startup_seconds=_rounded(inputs.startup_s),
+        busy_slots=inputs.busy_slots,
+        slots=inputs.slots,
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    """To three digits, none behind the fourth place, so that a figure which hardly changes is not written again."""
+    return None if value is None else round(float(f"{value:.3g}"), 4)
 
 
 def _queue(queue: QueueSnapshot) -> QueueStatus:

@@ -32,6 +32,8 @@ _REMEDIES: Final = {
 
 Source: Kubernetes' pkg/kubelet/kuberuntime/security_context_others.go; runc's libcontainer/init_linux.go.
 """
+_ENDED: Final = ("Failed", "Succeeded")
+"""Phases of pods that run no more, such as evicted ones: they stay until somebody deletes them, and are replaced."""
 _TEMPLATE_LABEL: Final = "pod-template-hash"
 """Kubernetes' label of the pods of a Deployment's ReplicaSet."""
 _CRASHES: Final = 2
@@ -61,7 +63,7 @@ def read_pod(body: Mapping[str, Any]) -> Pod:
         name=metadata["name"],
         created_s=unix_seconds(metadata["creationTimestamp"]),
         ready_s=_ready_since(status),
-        terminating="deletionTimestamp" in metadata,
+        terminating="deletionTimestamp" in metadata or status.get("phase") in _ENDED,
         template=metadata.get("labels", {}).get(_TEMPLATE_LABEL, ""),
         failure=failure,
         failure_message=message,
