@@ -59,50 +59,44 @@ def fewest_without_harm(state: State) -> int:
     return max(0, state.deployment.spec_replicas - unmade - removable)
 
 
-def victims(state: State, replicas: int, retiring: frozenset[str]) -> tuple[str, ...]:
-    """The pods that a scale-down to ``replicas`` shall take, those of ``retiring`` before others that are as good."""
+def victims(state: State, replicas: int, retiring: frozenset[str]) -> frozenset[str]:
+    """The pods that a scale-down to ``replicas`` gives away, those of ``retiring`` before others that are as good.
+
+    In a rollout these are all that are safe, as each template may have to give its share. With one that has not started
+    all such are: whether a pod has a node and runs comes before the costs.
+    """
     if state.deployment is None:
-        return ()
+        return frozenset()
     living = _living(state)
     count = max(0, min(len(living), state.deployment.spec_replicas) - replicas)
+    if not count:
+        return frozenset()
     safe, busy = _safe(state, living), _busy(state)
 
     def order(pod: Pod) -> tuple[bool, bool, bool, int, float, str]:
         ready = pod.ready_s is not None
         return pod.name not in safe, ready, pod.name not in retiring, busy.get(pod.name, 0), -pod.created_s, pod.name
 
-    return tuple(pod.name for pod in sorted(living, key=order)[:count])
-
-
-def may_be_taken(state: State, going: Collection[str]) -> frozenset[str]:
-    """The pods that a scale-down which shall take ``going`` may take in their place: they are given away as well.
-
-    In a rollout that is each one that is safe. Else those that have not started: the costs come after whether a pod has
-    a node and runs.
-    """
-    living, chosen = _living(state), frozenset(going)
-    if not chosen:
-        return chosen
-    safe = _safe(state, living)
+    chosen = frozenset(pod.name for pod in sorted(living, key=order)[:count])
     if len({pod.template for pod in living}) > 1:
         return chosen | safe
     unready = frozenset(pod.name for pod in living if pod.ready_s is None)
     return chosen | (unready & safe) if chosen & unready else chosen
 
 
-def deletion_costs(state: State, going: Iterable[str]) -> dict[str, int]:
+def deletion_costs(state: State, going: frozenset[str]) -> dict[str, int]:
     """The costs to write so that a scale-down takes ``going``, as far as they are not written yet.
 
     All of them stand below every other pod. Those of a scale-down that cuts jobs, as a person may ask for one, are told
     apart by their jobs, so that the least busy go.
     """
-    living, chosen, busy = _living(state), frozenset(going), _busy(state)
-    cuts = not chosen <= _safe(state, living)
+    living, busy = _living(state), _busy(state)
+    cuts = not going <= _safe(state, living)
     costs = {}
     for pod in living:
-        cost = busy.get(pod.name, 0) if cuts or pod.name not in chosen else GONE_COST
+        cost = busy.get(pod.name, 0) if cuts or pod.name not in going else GONE_COST
         present = pod.deletion_cost or 0
-        if cost != present and (cuts or pod.name in chosen or present <= GONE_COST):
+        if cost != present and (cuts or pod.name in going or present <= GONE_COST):
             costs[pod.name] = cost
     return costs
 

@@ -12,7 +12,6 @@ from arqube_operator.decide.conditions import SCALING_LIMITED, Finding, find_con
 from arqube_operator.decide.departure import (
     deletion_costs,
     fewest_without_harm,
-    may_be_taken,
     still_leaving,
     victims,
     without,
@@ -20,7 +19,7 @@ from arqube_operator.decide.departure import (
 from arqube_operator.decide.manifest import deployment, deployment_name, spec_hash
 from arqube_operator.decide.scaling import Decision, decide_replicas
 from arqube_operator.decide.state import Memory, State
-from arqube_operator.decide.status import next_status, status_is_due
+from arqube_operator.decide.status import next_status
 
 RESYNC_S: Final = 600.0
 """The manifest is applied anew after so many seconds even when nothing seems changed: what an event missed heals."""
@@ -78,12 +77,11 @@ def decide(state: State, now: float) -> Plan:
     create = state.deployment is None
     due = create or _apply_is_due(state, live_hash, now)
     replicas = _scale_to(state, decision)
-    going = () if replicas is None else victims(state, replicas, decision.retire)
-    leaving.update(dict.fromkeys(may_be_taken(state, going), now))
+    going = frozenset() if replicas is None else victims(state, replicas, decision.retire)
+    leaving.update(dict.fromkeys(going, now))
     retire = frozenset() if state.spec.scaling.dry_run else decision.retire.union(leaving)
     findings = find_conditions(state, decision)
     status = next_status(state, decision, findings, scaled_to=replicas, retiring=len(retire), now=now)
-    status_due = status_is_due(state.status, status, now - state.memory.status_s)
     memory = replace(
         state.memory,
         since_s=now if state.memory.since_s is None else state.memory.since_s,
@@ -91,7 +89,7 @@ def decide(state: State, now: float) -> Plan:
         retire=retire,
         leaving=leaving,
         applied_s=now if due else state.memory.applied_s,
-        status_s=now if status_due else state.memory.status_s,
+        status_s=state.memory.status_s if status is None else now,
     )
     return Plan(
         apply=deployment(state.identity, state.spec, state.runtime_image) if due else None,
@@ -99,9 +97,9 @@ def decide(state: State, now: float) -> Plan:
         replicas=replicas,
         deletion_costs=deletion_costs(state, going) if going else {},
         retire=retire,
-        status=status if status_due else None,
+        status=status,
         deeds=_deeds(state, live_hash, decision, replicas),
-        transitions=_transitions(state, findings, now) if status_due else (),
+        transitions=() if status is None else _transitions(state, findings, now),
         decision=decision,
         memory=memory,
     )
@@ -116,7 +114,10 @@ def _without_harm(state: State, decision: Decision) -> Decision:
     """``decision`` held where it would cut jobs, unless a person has asked for that number."""
     if not decision.active or decision.replicas is None or state.deployment is None:
         return decision
-    if decision.replicas >= min(state.deployment.spec_replicas, fewest := fewest_without_harm(state)):
+    if decision.replicas >= state.deployment.spec_replicas:
+        return decision
+    fewest = fewest_without_harm(state)
+    if decision.replicas >= fewest:
         return decision
     return replace(decision, replicas=fewest, limit=decision.limit or "BusyWorkers")
 

@@ -43,25 +43,31 @@ def next_status(
     scaled_to: int | None,
     retiring: int,
     now: float,
-) -> TaskQueueStatus:
-    """The status that tells ``state`` and ``decision`` at ``now`` (Unix seconds).
+) -> TaskQueueStatus | None:
+    """The status that tells ``state`` and ``decision`` at ``now`` (Unix seconds); None while the present one will do.
 
     Args:
         scaled_to: The number of workers that is written now; None when it stays.
         retiring: Pods that are asked to take no more jobs.
     """
+    old, since_write_s = state.status, now - state.memory.status_s
+    at_once = scaled_to is not None or _essence(old) != _next_essence(state, decision, findings)
+    if not at_once and since_write_s < COUNTS_INTERVAL_S:
+        return None
     live = state.deployment
-    current = live.spec_replicas if live else 0
-    return TaskQueueStatus(
+    new = TaskQueueStatus(
         observed_generation=state.identity.generation,
         replicas=live.replicas if live else 0,
         ready_replicas=live.ready_replicas if live else 0,
-        desired_replicas=current if decision.replicas is None else decision.replicas,
-        selector=f"{TASK_QUEUE_LABEL}={state.identity.name}",
-        queue=_queue(state.queue) if state.queue else state.status.queue,
-        scaling=_scaling(state, decision, current, scaled_to, retiring, now),
+        desired_replicas=_desired(state, decision),
+        selector=_selector(state),
+        queue=_queue(state.queue) if state.queue else old.queue,
+        scaling=_scaling(state, decision, scaled_to, retiring, now),
         conditions=tuple(_condition(state, finding, now) for finding in findings),
     )
+    if at_once or since_write_s >= WORDS_INTERVAL_S:
+        return None if new == old else new
+    return None if _figures(new) == _figures(old) else new
 
 
 def invalid_status(identity: Identity, message: str, now: float) -> TaskQueueStatus:
@@ -77,52 +83,65 @@ def invalid_status(identity: Identity, message: str, now: float) -> TaskQueueSta
     return TaskQueueStatus(observed_generation=identity.generation, conditions=(condition,))
 
 
-def status_is_due(old: TaskQueueStatus, new: TaskQueueStatus, since_write_s: float) -> bool:
-    """Whether ``new`` is worth a write ``since_write_s`` seconds after the last one."""
-    if old == new:
-        return False
-    if _essence(old) != _essence(new):
-        return True
-    if since_write_s < COUNTS_INTERVAL_S:
-        return False
-    return since_write_s >= WORDS_INTERVAL_S or _without_words(old) != _without_words(new)
-
-
 def timestamp(seconds: float) -> str:
     """Unix seconds as the API writes times: RFC 3339 in UTC, whole seconds."""
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _essence(status: TaskQueueStatus) -> tuple[object, ...]:
-    """What is told at once: all but counts and the sentences that hold them."""
+    """What is told at once: all but counts and sentences."""
     return (
         status.observed_generation,
         status.replicas,
         status.ready_replicas,
         status.desired_replicas,
         status.selector,
-        status.scaling and (status.scaling.reason, status.scaling.last_scale_time),
-        tuple((condition.type, condition.status, condition.reason) for condition in status.conditions),
+        status.scaling and status.scaling.reason,
+        [(condition.type, condition.status, condition.reason) for condition in status.conditions],
     )
 
 
-def _without_words(status: TaskQueueStatus) -> TaskQueueStatus:
-    """``status`` without the sentences about the decision."""
-    conditions = tuple(
-        condition.model_copy(update={"message": ""}) if condition.type in _OF_DECISION else condition
-        for condition in status.conditions
+def _next_essence(state: State, decision: Decision, findings: tuple[Finding, ...]) -> tuple[object, ...]:
+    """``_essence`` of the status to come, which costs far more to make."""
+    live = state.deployment
+    return (
+        state.identity.generation,
+        live.replicas if live else 0,
+        live.ready_replicas if live else 0,
+        _desired(state, decision),
+        _selector(state),
+        decision.reason,
+        [(finding.type, _CONDITION_STATUS[finding.status], finding.reason) for finding in findings],
     )
+
+
+def _figures(status: TaskQueueStatus) -> tuple[object, ...]:
+    """All but the sentences about the decision, some of which tell how long something takes yet."""
     scaling = status.scaling
-    if scaling is not None:
-        terms = tuple(term.model_copy(update={"message": ""}) for term in scaling.terms)
-        scaling = scaling.model_copy(update={"message": "", "terms": terms})
-    return status.model_copy(update={"conditions": conditions, "scaling": scaling})
+    decided = scaling and (
+        scaling.startup_seconds,
+        scaling.inputs,
+        [(term.name, term.replicas) for term in scaling.terms],
+        scaling.limit,
+        scaling.retiring,
+        scaling.crons,
+    )
+    told = [condition.message for condition in status.conditions if condition.type not in _OF_DECISION]
+    return (status.queue, decided, told)
 
 
-def _scaling(
-    state: State, decision: Decision, current: int, scaled_to: int | None, retiring: int, now: float
-) -> ScalingStatus:
-    old = state.status.scaling
+def _desired(state: State, decision: Decision) -> int:
+    if decision.replicas is not None:
+        return decision.replicas
+    return state.deployment.spec_replicas if state.deployment else 0
+
+
+def _selector(state: State) -> str:
+    return f"{TASK_QUEUE_LABEL}={state.identity.name}"
+
+
+def _scaling(state: State, decision: Decision, scaled_to: int | None, retiring: int, now: float) -> ScalingStatus:
+    old, current = state.status.scaling, state.deployment.spec_replicas if state.deployment else 0
     change = old.last_change if old else None
     if scaled_to is not None and scaled_to != current:
         change = LastChange.model_validate(
