@@ -2,17 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from arqube_operator.decide.plan import Plan
+from arqube_operator.decide.scaling import Inputs
 from arqube_operator.decide.state import State
 from arqube_operator.observe.cluster import Key
+from arqube_queue.model import QueueSnapshot
 
 _TASK_QUEUE: Final = ("namespace", "taskqueue")
+
+
+class _Shown(NamedTuple):
+    """What was last seen of a TaskQueue and decided."""
+
+    state: State
+    plan: Plan
+
+
+def _of_queue(read: Callable[[QueueSnapshot], float]) -> Callable[[_Shown], float | None]:
+    return lambda shown: None if shown.state.queue is None else read(shown.state.queue)
+
+
+def _of_inputs(read: Callable[[Inputs], float | None]) -> Callable[[_Shown], float | None]:
+    def value(shown: _Shown) -> float | None:
+        inputs = shown.plan.decision.inputs
+        return None if inputs is None else read(inputs)
+
+    return value
+
+
+def _desired(shown: _Shown) -> float | None:
+    replicas = shown.plan.decision.replicas
+    return replicas if replicas is not None or shown.state.deployment is None else shown.state.deployment.spec_replicas
+
+
+_GAUGES: Final[tuple[tuple[str, str, Callable[[_Shown], float | None]], ...]] = (
+    ("waiting_jobs", "Jobs that are due and do not run.", _of_queue(lambda queue: queue.waiting)),
+    ("running_jobs", "Jobs that run.", _of_queue(lambda queue: queue.running)),
+    ("deferred_jobs", "Jobs that are due later.", _of_queue(lambda queue: queue.deferred)),
+    ("due_soon_jobs", "Jobs that are due before a new pod is ready.", _of_queue(lambda queue: queue.due_soon)),
+    ("oldest_wait_seconds", "Wait of the longest-waiting due job.", _of_queue(lambda queue: queue.oldest_wait_s)),
+    ("dead_letters", "Jobs that have failed for good and are kept.", _of_queue(lambda queue: queue.dead_letters)),
+    ("arrivals_per_second", "Jobs that become due a second.", _of_inputs(lambda inputs: inputs.arrivals_per_s)),
+    ("service_seconds", "Time a job runs on average.", _of_inputs(lambda inputs: inputs.service_s)),
+    ("startup_seconds", "Time a new pod needs until it is ready.", _of_inputs(lambda inputs: inputs.startup_s)),
+    ("busy_slots", "Jobs that the pods run.", _of_inputs(lambda inputs: inputs.busy_slots)),
+    ("slots", "Jobs that the ready pods can run at once.", _of_inputs(lambda inputs: inputs.slots)),
+    ("desired_replicas", "Workers there should be.", _desired),
+    (
+        "ready_replicas",
+        "Workers that take jobs.",
+        lambda shown: shown.state.deployment.ready_replicas if shown.state.deployment else 0,
+    ),
+    ("retiring_replicas", "Workers asked to take no more jobs.", lambda shown: len(shown.plan.retire)),
+    ("max_replicas", "Most workers there may be.", lambda shown: shown.state.spec.scaling.max_replicas),
+    ("min_replicas", "Fewest workers there may be.", lambda shown: shown.state.spec.scaling.min_replicas),
+    (
+        "redis_up",
+        "1 while the queue can be read, else 0.",
+        lambda shown: shown.state.redis_problem is None and shown.state.queue is not None,
+    ),
+)
+
+
+class _TaskQueues(Collector):
+    """Makes the series of all TaskQueues when they are asked for: far more is decided than is scraped."""
+
+    def __init__(self, shown: dict[Key, _Shown]) -> None:
+        self._shown = shown
+
+    def collect(self) -> Iterator[Metric]:
+        all_shown = list(self._shown.items())
+        for name, text, read in _GAUGES:
+            gauge = GaugeMetricFamily(f"arqube_taskqueue_{name}", text, labels=_TASK_QUEUE)
+            for key, shown in all_shown:
+                if (value := read(shown)) is not None:
+                    gauge.add_metric(key, value)
+            yield gauge
+        terms = GaugeMetricFamily(
+            "arqube_taskqueue_term_replicas",
+            "Workers that a term of the decision asks for.",
+            labels=(*_TASK_QUEUE, "term"),
+        )
+        limited = GaugeMetricFamily(
+            "arqube_taskqueue_limited",
+            "1 for the limit that keeps the number of workers from what the terms ask for.",
+            labels=(*_TASK_QUEUE, "limit"),
+        )
+        for key, shown in all_shown:
+            decision = shown.plan.decision
+            for term in decision.terms:
+                terms.add_metric((*key, term.name), term.replicas)
+            if decision.limit is not None:
+                limited.add_metric((*key, decision.limit), 1)
+        yield from (terms, limited)
 
 
 class Metrics:
@@ -20,30 +110,8 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-
-        def gauge(name: str, text: str) -> Gauge:
-            return Gauge(f"arqube_taskqueue_{name}", text, _TASK_QUEUE, registry=registry)
-
-        self._waiting = gauge("waiting_jobs", "Jobs that are due and do not run.")
-        self._running = gauge("running_jobs", "Jobs that run.")
-        self._deferred = gauge("deferred_jobs", "Jobs that are due later.")
-        self._oldest_wait = gauge("oldest_wait_seconds", "Wait of the longest-waiting due job.")
-        self._dead_letters = gauge("dead_letters", "Jobs that have failed for good and are kept.")
-        self._desired = gauge("desired_replicas", "Workers there should be.")
-        self._ready = gauge("ready_replicas", "Workers that take jobs.")
-        self._max = gauge("max_replicas", "Most workers there may be.")
-        self._redis_up = gauge("redis_up", "1 while the queue can be read, else 0.")
-        self._of_task_queue = (
-            self._waiting,
-            self._running,
-            self._deferred,
-            self._oldest_wait,
-            self._dead_letters,
-            self._desired,
-            self._ready,
-            self._max,
-            self._redis_up,
-        )
+        self._shown: dict[Key, _Shown] = {}
+        registry.register(_TaskQueues(self._shown))
         self._scalings = Counter(
             "arqube_taskqueue_scalings",
             "Writes of the number of workers.",
@@ -77,23 +145,12 @@ class Metrics:
 
     def decided(self, key: Key, state: State, plan: Plan) -> None:
         """Show what was seen of a TaskQueue and what was decided."""
-        live, queue, decision = state.deployment, state.queue, plan.decision
-        if queue is not None:
-            self._waiting.labels(*key).set(queue.waiting)
-            self._running.labels(*key).set(queue.running)
-            self._deferred.labels(*key).set(queue.deferred)
-            self._oldest_wait.labels(*key).set(queue.oldest_wait_s)
-            self._dead_letters.labels(*key).set(queue.dead_letters)
-        if decision.replicas is not None:
-            self._desired.labels(*key).set(decision.replicas)
-        self._ready.labels(*key).set(live.ready_replicas if live else 0)
-        self._max.labels(*key).set(state.spec.scaling.max_replicas)
-        self._redis_up.labels(*key).set(state.redis_problem is None and queue is not None)
+        live = state.deployment
+        self._shown[key] = _Shown(state, plan)
         if live is not None and plan.replicas is not None:
             self._scalings.labels(*key, "up" if plan.replicas > live.spec_replicas else "down").inc()
 
     def forget(self, key: Key) -> None:
         """Drop the series of a TaskQueue that is gone."""
-        for gauge in self._of_task_queue:
-            gauge.remove_by_labels(dict(zip(_TASK_QUEUE, key, strict=True)))
+        self._shown.pop(key, None)
         self._scalings.remove_by_labels(dict(zip(_TASK_QUEUE, key, strict=True)))

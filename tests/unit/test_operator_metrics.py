@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prometheus_client import CollectorRegistry
 
-from arqube_operator.api.v1alpha1 import RedisSpec, TaskQueueSpec, TaskQueueStatus, WorkerSpec
+from arqube_operator.api.v1alpha1 import RedisSpec, ScalingSpec, TaskQueueSpec, TaskQueueStatus, WorkerSpec
 from arqube_operator.decide.plan import decide
 from arqube_operator.decide.state import Identity, State
 from arqube_operator.metrics import Metrics
@@ -46,6 +48,33 @@ def test_the_series_and_the_status_say_what_the_snapshot_says() -> None:
         "oldestWait": "1s",
         "deadLetters": 7,
     }
+
+
+def test_what_a_decision_stands_on_is_shown_with_its_terms_and_the_limit_that_binds() -> None:
+    registry = CollectorRegistry()
+    spec = STATE.spec.model_copy(update={"scaling": ScalingSpec(max_replicas=2, jobs_per_replica=1)})
+    state = replace(STATE, spec=spec)
+    plan = decide(state, 1_700_000_000.0)
+    Metrics(registry).decided(KEY, state, plan)
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"arqube_taskqueue_{name}", LABELS | labels)
+
+    assert value("desired_replicas") == 2
+    assert value("max_replicas") == 2
+    assert value("term_replicas", term="Jobs") == 7
+    assert value("limited", limit="MaxReplicas") == 1
+    assert value("retiring_replicas") == 0
+    assert value("startup_seconds") == 10
+
+
+def test_a_figure_that_is_not_known_has_no_series() -> None:
+    registry = CollectorRegistry()
+    state = replace(STATE, queue=None)
+    Metrics(registry).decided(KEY, state, decide(state, 1_700_000_000.0))
+
+    assert registry.get_sample_value("arqube_taskqueue_waiting_jobs", LABELS) is None
+    assert registry.get_sample_value("arqube_taskqueue_redis_up", LABELS) == 0
 
 
 def test_a_task_queue_that_is_gone_leaves_no_series() -> None:
