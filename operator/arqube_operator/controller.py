@@ -16,7 +16,7 @@ import structlog
 
 from arqube_operator.api.v1alpha1 import InvalidTaskQueueError, TaskQueue
 from arqube_operator.decide.plan import Plan, decide, show_only
-from arqube_operator.decide.state import Identity, Memory, Problem, State
+from arqube_operator.decide.state import Deployment, Identity, Memory, Problem, State
 from arqube_operator.decide.status import invalid_status
 from arqube_operator.execute.executor import Executor, Outcome
 from arqube_operator.kube.client import ApiError
@@ -151,6 +151,7 @@ class Controller:
                 retiring=memory.retire,
                 # Before its first decision a new leader leaves the marks of the last one as they are.
                 owner=identity.uid if memory.since_s is not None else "",
+                workers=_workers(state.deployment),
             )
             reading = self._queues.watch(key, address, query)
         return replace(state, queue=reading.snapshot, redis_problem=reading.problem)
@@ -217,6 +218,10 @@ class Controller:
 def _identity(body: Mapping[str, Any]) -> Identity:
     metadata = body["metadata"]
     return Identity(metadata["name"], metadata["namespace"], metadata["uid"], metadata.get("generation", 0))
+
+
+def _workers(live: Deployment | None) -> tuple[int, int]:
+    return (live.spec_replicas, live.ready_replicas) if live else (0, 0)
 
 
 def _rejection(error: ApiError) -> Problem:

@@ -26,6 +26,11 @@ def retiring(queue: str) -> str:
     return f"arqube:{queue}:retiring"
 
 
+def history(queue: str, owner: str) -> str:
+    """The list of samples of ``queue`` and of the workers that ``owner`` runs for it, oldest first."""
+    return f"arqube:{queue}:history:{owner}"
+
+
 def dead_letters(queue: str) -> str:
     """The sorted set of the ids of ``queue``'s dead letters, by the time of death in Unix milliseconds."""
     return f"arqube:{queue}:dead"

@@ -1,4 +1,4 @@
-"""Reads the state of many queues of one Redis in one round trip, and tells workers in it that they shall retire."""
+"""Reads the state of many queues of one Redis in one round trip; on it ride retirement's marks and the history."""
 
 from __future__ import annotations
 
@@ -31,12 +31,14 @@ class SnapshotQuery:
         retiring: Names of the workers that shall take no more jobs; all others of ``owner`` are free to.
         owner: Who asks for it, such as the uid of a TaskQueue: several may look after the workers of one queue. A
             reader without one asks for nothing.
+        workers: Workers that ``owner`` asks for, and those ready, to be kept in its history; None keeps nothing.
     """
 
     queue: str
     horizon_s: float = 0.0
     retiring: frozenset[str] = frozenset()
     owner: str = ""
+    workers: tuple[int, int] | None = None
 
 
 async def read_snapshots(redis: Redis, queries: Sequence[SnapshotQuery]) -> list[QueueSnapshot | ResponseError]:
@@ -57,17 +59,19 @@ async def _run(redis: Redis, queries: Sequence[SnapshotQuery]) -> list[Any]:
     for query in queries:
         pipeline.evalsha(
             _SNAPSHOT.sha,
-            4,
+            5,
             query.queue,
             keys.heartbeats(query.queue),
             keys.dead_letters(query.queue),
             keys.retiring(query.queue),
+            keys.history(query.queue, query.owner),
             keys.IN_PROGRESS_PREFIX,
             str(int(query.horizon_s * 1000)),
             str(SCAN_LIMIT),
             str(int(heartbeat.STALE_AFTER_S * 1000)),
             query.owner,
             str(int(RETIREMENT_S * 1000)),
+            "" if query.workers is None else " ".join(map(str, query.workers)),
             *sorted(query.retiring),
         )
     results: list[Any] = await pipeline.execute(raise_on_error=False)

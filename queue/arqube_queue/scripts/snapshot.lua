@@ -1,8 +1,10 @@
--- Reads one queue and its workers' heartbeats at one moment of the server's clock, and marks workers that shall retire.
+-- Reads one queue and its workers' heartbeats at one moment of the server's clock, marks workers that shall retire, and
+-- keeps a sample of what it read every few seconds.
 -- A mark names who set it, as several may look after one queue, and ends by itself, as they may die.
--- KEYS: queue, heartbeats hash, dead letters, hash of retiring workers.
+-- KEYS: queue, heartbeats hash, dead letters, hash of retiring workers, list of the owner's samples.
 -- ARGV: prefix of in-progress keys, horizon in ms, how many due members to look at, age in ms at which a heartbeat is
---       dropped, who sets the marks or '' for a reader who sets none, their life in ms, the workers to mark.
+--       dropped, who sets the marks or '' for a reader who sets none, their life in ms, '<replicas> <ready>' to be
+--       kept in the samples or '' for none, the workers to mark.
 -- Returns: now, due, running among those looked at, due time of the longest waiting or -1, deferred, due soon,
 --          due time of the next deferred or -1, then the heartbeats as in HGETALL, dead letters.
 local queue, heartbeats = KEYS[1], KEYS[2]
@@ -41,9 +43,9 @@ for i = 1, #all, 2 do
 end
 
 local owner, life = ARGV[5], ARGV[6]
-if owner ~= '' and (#ARGV > 6 or redis.call('EXISTS', KEYS[4]) == 1) then
+if owner ~= '' and (#ARGV > 7 or redis.call('EXISTS', KEYS[4]) == 1) then
   local marked, mark = {}, ms(now + life) .. ' ' .. owner
-  for i = 7, #ARGV do
+  for i = 8, #ARGV do
     marked[ARGV[i]] = true
     redis.call('HSET', KEYS[4], ARGV[i], mark)
   end
@@ -55,5 +57,20 @@ if owner ~= '' and (#ARGV > 6 or redis.call('EXISTS', KEYS[4]) == 1) then
     end
   end
   redis.call('PEXPIRE', KEYS[4], life)
+end
+
+local SAMPLE_EVERY, SAMPLES, SAMPLES_LIFE = 5000, 180, 3600000
+local workers = ARGV[7]
+if owner ~= '' and workers ~= '' then
+  -- pcall: a server that is full, or a user who may not write, is read nonetheless.
+  local last = redis.pcall('LINDEX', KEYS[5], -1)
+  local at = type(last) == 'string' and tonumber(string.match(last, '^%d+')) or 0
+  if math.floor(now / SAMPLE_EVERY) ~= math.floor(at / SAMPLE_EVERY) then
+    local wait = oldest == '-1' and 0 or math.max(0, now - tonumber(oldest))
+    local sample = {ms(now), due - running, running, deferred, ms(wait), workers}
+    redis.pcall('RPUSH', KEYS[5], table.concat(sample, ' '))
+    redis.pcall('LTRIM', KEYS[5], -SAMPLES, -1)
+    redis.pcall('PEXPIRE', KEYS[5], SAMPLES_LIFE)
+  end
 end
 return {ms(now), due, running, oldest, deferred, soon, next_due, alive, redis.call('ZCARD', KEYS[3])}
