@@ -1,13 +1,14 @@
 """``python -m benchmarks.autoscaler``: Arqube's policy against KEDA and the HPA under all loads, simulated.
 
-``--only`` and ``--policies`` choose some, ``--json`` ends with one line of JSON, ``--output`` writes it to a file.
+``--traces`` adds public traces, ``--only`` and ``--policies`` choose some, ``--json`` ends with one line of JSON,
+``--output`` writes it to a file, ``--chart`` draws it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -15,70 +16,88 @@ from typing import Any, Final
 from arqube_local.simulate.loads import SHAPES
 from arqube_local.simulate.policies import POLICIES
 from arqube_local.simulate.results import Result
+from benchmarks.autoscaler import chart, traces
 from benchmarks.autoscaler.musts import reached
 from benchmarks.autoscaler.runs import Figures, measure
 
 SEEDS: Final = 10
 LOADS: Final = ("step", "spike", "diurnal", "bursty", "onoff", "deferred", "shortbursts", "long")
+"""The shapes that the policy was tuned on. ``cron`` is left to ``--only``: KEDA cannot know when a cron job is due."""
 
 
 def table(figures: Figures) -> str:
-    """Each load's figures by policy, then the musts."""
-    heading = f"{'':12} {'':11} {'in time %':>9} {'p50 s':>7} {'p95 s':>7} {'pod-h':>7} {'scalings':>8} {'cut':>6}"
+    """Each load's figures by policy."""
+    width = max(map(len, figures))
+    heading = f"{'':{width}} {'':11} {'in time %':>9} {'p50 s':>7} {'p95 s':>7} {'pod-h':>7} {'scalings':>8} {'cut':>6}"
     lines = [heading]
     for load, by_policy in figures.items():
-        lines += [_row(load if number == 0 else "", *each) for number, each in enumerate(by_policy.items())]
-    lines += ["", *(must.row(value, load) for must, value, load in reached(figures))]
+        for number, (policy, result) in enumerate(by_policy.items()):
+            lines.append(f"{load if number == 0 else '':{width}} {policy:11} {_figures(result)}")
     return "\n".join(lines)
 
 
-def _row(load: str, policy: str, result: Result) -> str:
+def _figures(result: Result) -> str:
     return (
-        f"{load:12} {policy:11} {100 * result.slo_share:9.2f} {result.p50_wait_s:7.1f} {result.p95_wait_s:7.1f}"
+        f"{100 * result.slo_share:9.2f} {result.p50_wait_s:7.1f} {result.p95_wait_s:7.1f}"
         f" {result.pod_hours:7.2f} {result.scale_events:8.1f} {result.interrupted:6.1f}"
     )
 
 
-def document(figures: Figures, seeds: int) -> dict[str, Any]:
+def musts(title: str, figures: Figures) -> str:
+    """Whether each must is met by the loads of ``figures``."""
+    rows = [must.row(value, load) for must, value, load in reached(figures)]
+    return "\n".join(["", f"{title + ':':58} {'value':>8} {'must':>8}", *rows]) if rows else ""
+
+
+def document(figures: Figures) -> dict[str, Any]:
     """The same for JSON."""
-    return {
-        "seeds": seeds,
-        "loads": {
-            load: {policy: asdict(result) for policy, result in by_policy.items()}
-            for load, by_policy in figures.items()
-        },
-        **{must.key: round(value, 4) for must, value, _ in reached(figures)},
+    loads = {
+        load: {policy: asdict(result) for policy, result in by_policy.items()} for load, by_policy in figures.items()
     }
+    return {"loads": loads, "musts": {must.key: round(value, 4) for must, value, _ in reached(figures)}}
 
 
-def _some_of(known: Collection[str]) -> Callable[[str], list[str]]:
-    def parse(text: str) -> list[str]:
-        chosen = text.split(",")
-        if unknown := [name for name in chosen if name not in known]:
-            raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}: choose from {', '.join(known)}")
-        return chosen
-
-    return parse
+def _choose(names: str | None, known: Collection[str], everything: Collection[str], what: str) -> list[str]:
+    if names is None:
+        return list(everything)
+    chosen = names.split(",")
+    if unknown := [name for name in chosen if name not in known]:
+        raise SystemExit(f"there is no {what} {', '.join(unknown)}: choose from {', '.join(known)}")
+    return chosen
 
 
 def main() -> None:
-    """Simulate and print."""
+    """Simulate, print, and draw."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.autoscaler", description=__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS, help="seeds whose mean counts (%(default)s)")
-    parser.add_argument("--only", type=_some_of(SHAPES), default=list(LOADS), help=f"some of {','.join(SHAPES)}")
-    parser.add_argument(
-        "--policies", type=_some_of(POLICIES), default=list(POLICIES), help=f"some of {','.join(POLICIES)}"
-    )
+    parser.add_argument("--traces", type=Path, metavar="DIR", help="folder with public traces; see README.md")
+    parser.add_argument("--only", help=f"some of {','.join(SHAPES)} and the names of traces; default: all but cron")
+    parser.add_argument("--policies", help=f"some of {','.join(POLICIES)}; default: all")
     parser.add_argument("--jobs", type=int, default=2, help="simulations at the same time (%(default)s)")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     parser.add_argument("--output", type=Path, help="write the JSON to this file")
+    parser.add_argument("--chart", type=Path, help="draw the comparison to this PNG file")
     options = parser.parse_args()
-    figures = measure(options.only, options.seeds, options.policies, options.jobs)
+
+    files: Mapping[str, Path] = traces.find(options.traces) if options.traces else {}
+    chosen = _choose(options.only, [*SHAPES, *files], [*LOADS, *files], "load")
+    policies = _choose(options.policies, POLICIES, POLICIES, "policy")
+    figures = measure({name: files.get(name) for name in chosen}, options.seeds, policies, options.jobs)
+
+    parts: dict[str, Figures] = {"shapes": {}, "traces": {}}
+    for load, by_policy in figures.items():
+        parts["traces" if load in files else "shapes"][load] = by_policy
     print(table(figures))
+    for part, some in parts.items():
+        if some:
+            print(musts(part, some))
+    if options.chart:
+        chart.draw(figures, options.chart)
+    whole = {"seeds": options.seeds, **{part: document(some) for part, some in parts.items() if some}}
     if options.output:
-        options.output.write_text(json.dumps(document(figures, options.seeds), indent=2) + "\n")
+        options.output.write_text(json.dumps(whole, indent=2) + "\n")
     if options.json:
-        print(json.dumps(document(figures, options.seeds)))
+        print(json.dumps(whole))
 
 
 if __name__ == "__main__":

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Final
 
 from arqube_local.simulate.compare import conditions, simulate
 from arqube_local.simulate.loads import SHAPES, Load
 from arqube_local.simulate.results import Result, mean
 from arqube_operator.api.v1alpha1 import TaskQueue, TaskQueueSpec
+from benchmarks.autoscaler import traces
 
 SPEC: Final[TaskQueueSpec] = TaskQueue.from_object(
     {
@@ -34,28 +35,35 @@ Figures = dict[str, dict[str, Result]]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One simulation: a load's name, a seed and a policy."""
+    """One simulation: a load, a seed and a policy; ``trace`` is the file of a load that is a trace."""
 
     load: str
+    trace: Path | None
     seed: int
     policy: str
 
 
 @lru_cache(maxsize=2)
-def _load(name: str, seed: int) -> Load:
-    return SHAPES[name].load(name, seed)
+def _load(name: str, trace: Path | None, seed: int) -> Load:
+    return SHAPES[name].load(name, seed) if trace is None else traces.read(trace, seed)
 
 
 def _simulate(run: Run) -> Result:
-    return simulate(run.policy, SPEC, _load(run.load, run.seed), conditions(SPEC, run.seed))[0]
+    load = _load(run.load, run.trace, run.seed)
+    return simulate(run.policy, SPEC, load, conditions(SPEC, run.seed))[0]
 
 
-def measure(loads: Sequence[str], seeds: int, policies: Sequence[str], processes: int) -> Figures:
-    """Simulate all; every policy meets the same seeds, from 1 on."""
-    runs = [Run(*each) for each in itertools.product(loads, range(1, seeds + 1), policies)]
+def measure(loads: Mapping[str, Path | None], seeds: int, policies: Sequence[str], processes: int) -> Figures:
+    """Simulate all; every policy meets the same seeds, from 1 on.
+
+    Args:
+        loads: Names of shapes, and of traces with their files.
+    """
+    numbers = range(1, seeds + 1)
+    runs = [Run(load, trace, seed, policy) for load, trace in loads.items() for seed in numbers for policy in policies]
     with ProcessPoolExecutor(processes) as pool:
-        results = dict(zip(runs, pool.map(_simulate, runs), strict=True))
+        results = dict(zip(runs, pool.map(_simulate, runs, chunksize=len(policies)), strict=True))
     return {
-        load: {policy: mean([results[Run(load, seed, policy)] for seed in range(1, seeds + 1)]) for policy in policies}
-        for load in loads
+        load: {policy: mean([results[Run(load, trace, seed, policy)] for seed in numbers]) for policy in policies}
+        for load, trace in loads.items()
     }

@@ -41,9 +41,6 @@ def draw(
         _draw_pods(pods, policy, results[policy], course, unit_s)
         waits = figure.add_subplot(grid[number, 1], sharex=top, sharey=waits)
         _draw_waits(waits, policy, results[policy], course, load, max_wait_s, unit_s)
-        if number == 1:
-            pods.legend(loc="upper right", fontsize=8, framealpha=0.9)
-            waits.legend(loc="upper right", fontsize=8, framealpha=0.9)
     top.set_xlim(0, load.seconds / unit_s)
     for axes in figure.axes:
         axes.set_ylim(bottom=0)
@@ -51,6 +48,9 @@ def draw(
         axes.tick_params(labelsize=8)
     for axes in figure.axes[-2:]:
         axes.set_xlabel(unit, fontsize=9)
+    keys = [key for axes in figure.axes[-2:] for key in zip(*axes.get_legend_handles_labels(), strict=True)]
+    handles, labels = zip(*keys, strict=True)
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(keys), fontsize=9, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120, format="png")
     pyplot.close(figure)
@@ -77,10 +77,10 @@ def _draw_pods(axes: Axes, policy: str, result: Result, course: Course, unit_s: 
         step="post",
         color=_PAID,
         linewidth=0,
-        label="paid for",
+        label="pods paid for",
     )
     ready = [sample.ready for sample in course.samples]
-    axes.step(times, ready, where="post", color=_READY, linewidth=1.2, label="ready")
+    axes.step(times, ready, where="post", color=_READY, linewidth=1.2, label="pods ready")
     axes.set_title(
         f"{policy}: pods  ({result.pod_hours:.1f} pod-hours, {result.scale_events:g} changes,"
         f" {result.interrupted:g} jobs interrupted)",
@@ -103,7 +103,7 @@ def _draw_waits(
         where="post",
         color=_WAIT,
         linewidth=1.2,
-        label="p95 of the jobs due then",
+        label="95 % of the jobs due then waited at most",
     )
     axes.axhline(max_wait_s, color=_TARGET, linestyle="--", linewidth=1, label=f"target, {max_wait_s:g} s")
     axes.set_title(
