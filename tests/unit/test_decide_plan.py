@@ -7,14 +7,21 @@ from typing import Any
 
 import pytest
 
-from arqube_operator.api.v1alpha1 import RedisSpec, ScalingSpec, TaskQueueSpec, TaskQueueStatus, WorkerSpec
-from arqube_operator.decide.manifest import SPEC_HASH_ANNOTATION, deployment
+from arqube_operator.api.v1alpha1 import (
+    RedisSpec,
+    ScalingSpec,
+    ScalingStatus,
+    TaskQueueSpec,
+    TaskQueueStatus,
+    WorkerSpec,
+)
+from arqube_operator.decide.manifest import spec_hash
 from arqube_operator.decide.plan import RESYNC_S, Plan, decide, show_only
 from arqube_operator.decide.scaling import ScalingMemory
 from arqube_operator.decide.scaling.crons import KnownCrons, template_hash
 from arqube_operator.decide.state import Deployment, Identity, Memory, Pod, Problem, State
-from arqube_operator.decide.status import COUNTS_INTERVAL_S
-from arqube_queue.model import QueueSnapshot
+from arqube_operator.decide.status import COUNTS_INTERVAL_S, WORDS_INTERVAL_S
+from arqube_queue.model import Heartbeat, QueueSnapshot
 
 NOW = 1_700_000_000.0
 RUNTIME = "arqube-worker:1"
@@ -24,7 +31,7 @@ SPEC = TaskQueueSpec(
     worker=WorkerSpec(image="app:1", settings="app.WorkerSettings"),
     scaling=ScalingSpec(cooldown="30s"),
 )
-HASH = deployment(IDENTITY, SPEC, RUNTIME)["metadata"]["annotations"][SPEC_HASH_ANNOTATION]
+HASH = spec_hash(IDENTITY, SPEC, RUNTIME)
 NO_CRONS = ScalingMemory(crons=KnownCrons(template_hash("app:1", "app.WorkerSettings")))
 SETTLED = Memory(since_s=NOW - 3600, scaling=NO_CRONS, applied_generation=7, applied_s=NOW - 10, status_s=NOW - 60)
 AWAY = Problem("RedisUnreachable", "Redis at redis:6379/0 does not answer: refused")
@@ -312,3 +319,150 @@ def test_the_start_up_time_is_learned_from_the_pods_and_kept() -> None:
     assert learned.startup_s == 22
     assert replace(learned, pods=()).startup_s == 22
     assert state().startup_s == 10
+
+
+def limited(**scaling: Any) -> State:
+    """Ten jobs a worker are asked for by thirty, of which one worker runs."""
+    spec = SPEC.model_copy(update={"scaling": ScalingSpec(jobs_per_replica=10, **scaling)})
+    return state(spec=spec, queue=QueueSnapshot(at_ms=0, waiting=30))
+
+
+def full(given: State, now: float = NOW) -> ScalingStatus:
+    status = decide(given, now).status
+    assert status is not None
+    assert status.scaling is not None
+    return status.scaling
+
+
+def test_a_dry_run_decides_and_tells_and_changes_nothing() -> None:
+    pods = (
+        Pod(name="idle", created_s=NOW - 99, ready_s=NOW - 90),
+        Pod(name="busy", created_s=NOW - 99, ready_s=NOW - 90),
+    )
+    beats = (Heartbeat(worker="idle", at_ms=0, busy=0, slots=10), Heartbeat(worker="busy", at_ms=0, busy=9, slots=10))
+    up = limited(dry_run=True)
+    down = replace(up, deployment=live(2), pods=pods, queue=QueueSnapshot(at_ms=0, running=9, heartbeats=beats))
+
+    for given, wanted in ((up, "3 workers in place of 1"), (down, "1 worker in place of 2")):
+        plan = decide(given, NOW)
+        assert (plan.replicas, plan.deletion_costs, plan.retire, plan.deeds) == (None, {}, frozenset(), ())
+        assert conditions(plan)["ScalingLimited"] == ("True", "DryRun")
+        assert wanted in full(given).message
+        assert reasons(plan) == ["DryRun"]
+    assert reasons(decide(shown(up), NOW + 60)) == []
+
+
+def test_in_a_dry_run_a_new_deployment_begins_with_the_floor() -> None:
+    plan = decide(replace(limited(dry_run=True, min_replicas=1), deployment=None), NOW)
+
+    assert (plan.create, plan.replicas) == (True, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "condition"),
+    [
+        pytest.param(limited(max_replicas=2), ("True", "MaxReplicas"), id="at the maximum"),
+        pytest.param(limited(paused="All"), ("True", "Paused"), id="while paused"),
+        pytest.param(limited(), ("False", "WithinLimits"), id="not while it scales as it should"),
+        pytest.param(
+            replace(limited(), queue=QueueSnapshot(at_ms=0), deployment=live(3)),
+            ("False", "WithinLimits"),
+            id="not while it only waits before it scales down",
+        ),
+        pytest.param(state(queue=None), ("Unknown", "WithinLimits"), id="unknown before the queue was read"),
+    ],
+)
+def test_what_keeps_the_number_from_what_is_needed_is_a_condition(given: State, condition: tuple[str, str]) -> None:
+    assert conditions(decide(given, NOW))["ScalingLimited"] == condition
+
+
+def test_pods_that_no_node_takes_are_told_while_the_others_work() -> None:
+    pods = (
+        Pod(name="works", created_s=NOW - 99, ready_s=NOW - 90),
+        Pod(name="b", created_s=NOW - 9, failure="Unschedulable", failure_message="0/3 nodes are available"),
+    )
+    given = replace(limited(), deployment=live(3, ready=1), pods=pods)
+    plan = decide(given, NOW)
+
+    seen = conditions(plan)
+    assert seen["Ready"] == ("True", "Ready")
+    assert seen["WorkersAvailable"] == ("True", "Unschedulable")
+    assert seen["ScalingLimited"] == ("True", "Unschedulable")
+    assert plan.status is not None
+    told = next(each.message for each in plan.status.conditions if each.type == "ScalingLimited")
+    assert "pod b: 0/3 nodes are available" in told
+    assert "Unschedulable" in reasons(plan)
+    assert conditions(decide(replace(given, deployment=live(3, ready=0), pods=pods[1:]), NOW))["Ready"] == (
+        "False",
+        "Unschedulable",
+    )
+
+
+def test_a_limit_that_comes_and_goes_is_told_once() -> None:
+    calm = shown(limited(max_replicas=9))
+    tight = calm.spec.model_copy(update={"scaling": ScalingSpec(jobs_per_replica=10, max_replicas=2)})
+    later = replace(calm, spec=tight)
+
+    assert "MaxReplicas" in reasons(decide(later, NOW + 61))
+    assert "MaxReplicas" not in reasons(decide(later, NOW + 59))
+
+
+def test_the_status_tells_what_the_decision_stands_on() -> None:
+    told = full(limited(max_replicas=2))
+
+    assert told.inputs is not None
+    assert (told.inputs.waiting, told.inputs.startup_seconds) == (30, 10)
+    assert (told.terms[0].name, told.terms[0].replicas) == ("Jobs", 3)
+    assert all(term.message for term in told.terms)
+    assert told.limit == "MaxReplicas"
+    assert told.retiring is None
+    assert told.crons is not None
+    assert told.crons.next is None
+    assert told.last_change is not None
+    assert told.last_change.model_dump(by_alias=True) | {"message": ""} == {
+        "time": "2023-11-14T22:13:20Z",
+        "from": 1,
+        "to": 2,
+        "reason": "AtMaxReplicas",
+        "message": "",
+    }
+
+
+def test_the_last_change_stands_until_the_next() -> None:
+    scaled = shown(limited())
+    later = decide(replace(scaled, deployment=live(3), queue=QueueSnapshot(at_ms=0, running=30)), NOW + 60).status
+
+    assert scaled.status.scaling is not None
+    assert later is not None
+    assert later.scaling is not None
+    assert later.scaling.last_change == scaled.status.scaling.last_change
+
+
+def test_sentences_alone_wait_for_a_minute() -> None:
+    due_s = NOW + 3600.0
+    crons = KnownCrons(template_hash("app:1", "app.WorkerSettings"), due_s)
+    before = shown(state(memory=replace(SETTLED, scaling=replace(NO_CRONS, crons=crons))))
+    assert before.status.scaling is not None
+    other = before.status.scaling.model_copy(update={"message": "as it was a moment ago"})
+    reworded = replace(before, status=before.status.model_copy(update={"scaling": other}))
+
+    assert decide(reworded, NOW + COUNTS_INTERVAL_S).status is None
+    assert decide(reworded, NOW + WORDS_INTERVAL_S).status is not None
+
+
+def test_the_pods_asked_to_retire_are_counted() -> None:
+    pods = (Pod(name="a", created_s=NOW - 99, ready_s=NOW - 90), Pod(name="b", created_s=NOW - 99, ready_s=NOW - 90))
+    beats = (Heartbeat(worker="a", at_ms=0, busy=1, slots=10), Heartbeat(worker="b", at_ms=0, busy=5, slots=10))
+    queue = QueueSnapshot(at_ms=0, running=6, heartbeats=beats)
+    given = replace(limited(), deployment=live(2), pods=pods, queue=queue)
+
+    assert decide(given, NOW).retire == {"a"}
+    assert full(given).retiring == 1
+    assert full(given).limit == "BusyWorkers"
+
+
+def test_the_manifests_hash_follows_the_spec_though_it_is_remembered() -> None:
+    other = SPEC.model_copy(update={"worker": WorkerSpec(image="app:2", settings="app.WorkerSettings")})
+
+    assert [spec_hash(IDENTITY, spec, RUNTIME) == HASH for spec in (SPEC, other, SPEC)] == [True, False, True]
+    assert spec_hash(IDENTITY, SPEC, "another-runtime:1") != HASH
