@@ -23,6 +23,7 @@ class Pod:
         ready_s: When it became ready; None before.
         terminating: It was asked to go.
         gone: It has ended.
+        deletion_cost: The annotation ``controller.kubernetes.io/pod-deletion-cost``; None when absent.
     """
 
     __slots__ = ("created_s", "deletion_cost", "gone", "name", "ready_s", "terminating", "uid")
@@ -34,7 +35,7 @@ class Pod:
         self.ready_s: float | None = None
         self.terminating = False
         self.gone = False
-        self.deletion_cost = 0
+        self.deletion_cost: int | None = None
 
 
 class Containers(Protocol):
@@ -152,8 +153,8 @@ def victims(pods: list[Pod], now: float) -> list[Pod]:
         # Every pod here has a node, no restarts, and a node of its own: those rules never decide.
         if (one.ready_s is None) != (other.ready_s is None):
             return -1 if one.ready_s is None else 1
-        if one.deletion_cost != other.deletion_cost:
-            return one.deletion_cost - other.deletion_cost
+        if costs := (one.deletion_cost or 0) - (other.deletion_cost or 0):
+            return costs
         if one.ready_s is not None and other.ready_s is not None and int(one.ready_s) != int(other.ready_s):
             return _newer_first(one, int(one.ready_s), other, int(other.ready_s), now)
         if int(one.created_s) != int(other.created_s):
