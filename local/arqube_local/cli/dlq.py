@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from arqube_local.cli import dlq_output as output
 from arqube_local.cli.queue_target import QueueOptions, queue_options, run
+from arqube_local.text import printable
 from arqube_operator.api.duration import InvalidDurationError, parse_age
 from arqube_queue import dead_letters
 from arqube_queue.dead_letters import REASONS, DeadLetter, Filter, Outcome
@@ -212,7 +213,7 @@ def retry(
         outcomes = run(options, lambda redis, queue: dead_letters.retry(redis, queue, job_ids, dry_run=dry_run))
         for job_id, outcome in outcomes.items():
             if outcome is not Outcome.RETRIED:
-                click.echo(f"{output.printable(job_id)}: {_WHY[outcome]}", err=True)
+                click.echo(f"{printable(job_id)}: {_WHY[outcome]}", err=True)
         counts = Counter(outcomes.values())
     else:
         counts = run(options, lambda redis, queue: _retry_chosen(redis, queue, choice, dry_run))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
+from arqube_local.text import age, printable, timestamp
 from arqube_queue.dead_letters import DeadLetter, Remains
 
 _COLUMNS: Final = ("JOB ID", "FUNCTION", "REASON", "TRIES", "AGE", "ERROR")
@@ -75,22 +75,6 @@ def as_json(value: Any) -> str:
     return json.dumps(value, indent=2)
 
 
-def timestamp(unix_ms: int | None) -> str | None:
-    """RFC 3339 in UTC with milliseconds; None for None, and for what is no time that can be written."""
-    if unix_ms is None:
-        return None
-    try:
-        moment = datetime.fromtimestamp(unix_ms / 1000, UTC)
-    except (OverflowError, ValueError, OSError):
-        return None
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def printable(text: str) -> str:
-    """``text`` in one line, with a mark in the place of each character that is not to be seen."""
-    return "".join(each if each.isprintable() else " " if each.isspace() else "\ufffd" for each in text)
-
-
 def _row(letter: DeadLetter, now_ms: int) -> tuple[str, ...]:
     age_s = max(0, now_ms - letter.died_ms) // 1000
     error = printable(letter.error)
@@ -102,11 +86,3 @@ def _row(letter: DeadLetter, now_ms: int) -> tuple[str, ...]:
         age(age_s),
         error if len(error) <= _LONGEST_ERROR else error[: _LONGEST_ERROR - 1] + "\u2026",
     )
-
-
-def age(seconds: int) -> str:
-    """As kubectl writes ages: the largest unit of which there are two."""
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= 2 * size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"

@@ -133,26 +133,41 @@ async def _task_queue(name: str, namespace: str | None, kubeconfig: str | None) 
         try:
             client = await KubeClient.from_config(kubeconfig)
             stack.push_async_callback(client.close)
-            namespace = namespace or _namespace_of_context(kubeconfig)
-            body = await client.get(TASK_QUEUES, namespace, name)
-            if body is None:
-                raise click.ClickException(
-                    f"there is no TaskQueue {name!r} in namespace {namespace!r}: kubectl get taskqueues -A lists them"
-                )
-            task_queue = TaskQueue.from_object(body)
+            namespace = namespace or namespace_of_context(kubeconfig)
+            task_queue = TaskQueue.from_object(await find_task_queue(client, namespace, name))
             resolver = AddressResolver(client)
             stack.callback(resolver.close)
             address = await resolver.resolve(namespace, task_queue.spec.redis)
-        except ApiError as error:
-            raise click.ClickException(f"the Kubernetes API does not tell about TaskQueue {name!r}: {error}") from None
-        except InvalidTaskQueueError as error:
-            raise click.ClickException(f"TaskQueue {name!r} is not valid: {error}") from None
+        except (ApiError, InvalidTaskQueueError) as error:
+            raise untold(name, error) from None
         if isinstance(address, Problem):
             raise click.ClickException(f"TaskQueue {name!r}: {address.message}")
         yield Target(address, task_queue.spec.queue_name, task_queue)
 
 
-def _namespace_of_context(kubeconfig: str | None) -> str:
+async def find_task_queue(client: KubeClient, namespace: str, name: str) -> dict[str, Any]:
+    """The TaskQueue as the API server hands it out.
+
+    Raises:
+        click.ClickException: There is none.
+        ApiError: The API server does not tell.
+    """
+    body = await client.get(TASK_QUEUES, namespace, name)
+    if body is None:
+        raise click.ClickException(
+            f"there is no TaskQueue {name!r} in namespace {namespace!r}: kubectl get taskqueues -A lists them"
+        )
+    return body
+
+
+def untold(name: str, error: ApiError | InvalidTaskQueueError) -> click.ClickException:
+    """What to say when nothing can be told of a TaskQueue."""
+    if isinstance(error, ApiError):
+        return click.ClickException(f"the Kubernetes API does not tell about TaskQueue {name!r}: {error}")
+    return click.ClickException(f"TaskQueue {name!r} is not valid: {error}")
+
+
+def namespace_of_context(kubeconfig: str | None) -> str:
     """The namespace kubectl would take."""
     try:
         _, current = list_kube_config_contexts(kubeconfig or os.environ.get("KUBECONFIG"))  # type: ignore[no-untyped-call]
