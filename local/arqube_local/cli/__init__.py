@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from arqube_local.cli.dlq import dlq
+from arqube_local.cli.explain import explain
 from arqube_local.cli.local import local
 from arqube_local.cli.simulate import simulate_
 
@@ -16,5 +17,6 @@ def main() -> None:
 
 
 main.add_command(dlq)
+main.add_command(explain)
 main.add_command(local)
 main.add_command(simulate_, "simulate")

@@ -114,11 +114,15 @@ class KubeClient:
             raise
 
     async def list(
-        self, resource: Resource, namespace: str | None, *, label_selector: str = ""
+        self, resource: Resource, namespace: str | None, *, label_selector: str = "", field_selector: str = ""
     ) -> tuple[list[dict[str, Any]], str]:
         """All objects of a namespace, or with None of all namespaces, and the resourceVersion to watch from."""
         items: list[dict[str, Any]] = []
-        query = {"limit": str(PAGE_SIZE), **({"labelSelector": label_selector} if label_selector else {})}
+        query = {"limit": str(PAGE_SIZE)}
+        if label_selector:
+            query["labelSelector"] = label_selector
+        if field_selector:
+            query["fieldSelector"] = field_selector
         while True:
             page = await self._request("GET", resource, namespace, query=query)
             # Built-in kinds leave both out of lists, though not out of watches: callers see one form.
