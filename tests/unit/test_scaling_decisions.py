@@ -536,10 +536,11 @@ def test_more_waiting_jobs_never_lead_to_fewer_workers(any_state: State, more: i
     assert queue is not None
     fuller = replace(any_state, queue=replace(queue, waiting=queue.waiting + more))
 
-    fewer, more_pods = decided(any_state), decided(fuller)
+    (few, few_replicas), (many, many_replicas) = decided(any_state), decided(fuller)
 
-    assert fewer[1] <= more_pods[1]
-    assert len(fewer[0].retire) >= len(more_pods[0].retire)
+    assert len(few.retire) >= len(many.retire)
+    # One that may go waits for others that retire with it: with more of them it stays longer.
+    assert few_replicas <= many_replicas or few.retire
 
 
 @given(states())

@@ -1,15 +1,14 @@
 """How many pods the jobs need: to start within ``maxWait``, or by the simple rule of so many jobs a pod.
 
 ``ask`` is what must be there, ``enough`` what is worth keeping; between the two nothing changes. Both come from the
-same terms, ``ask`` with what is surely needed and ``enough`` with what may be: that is the hysteresis.
+same terms, ``ask`` with the least that is likely and ``enough`` with the most: that is the hysteresis.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from arqube_operator.decide.scaling import words
 from arqube_operator.decide.scaling.fleet import Fleet
@@ -25,12 +24,13 @@ REACTION_S: Final = 2.0
 """Seconds from a need to a pod's creation: a reading of the queue, and what Kubernetes takes."""
 CATCH_UP_SHARE: Final = 1 / 6
 """Jobs that are late whatever is done start within this share of ``maxWait`` from when new pods are ready."""
+UNKNOWN_S: Final = 3600.0
+"""Until a job was seen to end, jobs are taken to run for so long: each needs a slot of its own."""
 SPREAD: Final = 2.0
 """Standard deviations by which more jobs may arrive than on average, where they cannot wait for a new pod."""
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """Pods the jobs need: ``ask`` must be there, more than ``enough`` are not worth keeping."""
 
     ask: int
@@ -52,12 +52,13 @@ def by_wait(fleet: Fleet, queue: QueueSnapshot, learned: Learned, concurrency: i
 
     Two things ask for pods, and the larger counts: arrivals must be kept up with, and what waits must start in time.
     """
-    # What was never seen to end is taken to run as long as it may wait: a slot for each job or two.
-    service_s = learned.service.mean_s or max_wait_s
+    service_s = learned.service.mean_s or UNKNOWN_S
     rate, startup = learned.rate, learned.startup
     ahead = _Ahead(queue.running, service_s, startup.typical_s, startup.slow_s + REACTION_S, max_wait_s)
     ask_slots, enough_slots = ahead.slots(rate.low), ahead.slots(rate.high)
-    terms = [Term("Arrivals", ask_slots / concurrency, words.arrivals(rate, service_s, ask_slots, enough_slots))]
+    terms = [
+        Term("Arrivals", ask_slots / concurrency, words.arrivals(rate, learned.service.mean_s, ask_slots, enough_slots))
+    ]
     if rate.mean is None:  # As long as nothing is known of arrivals, what is busy is taken to stay so.
         enough_slots = max(enough_slots, queue.waiting + queue.running)
     ask, enough = math.ceil(ask_slots / concurrency), math.ceil(enough_slots / concurrency)
@@ -65,15 +66,14 @@ def by_wait(fleet: Fleet, queue: QueueSnapshot, learned: Learned, concurrency: i
     if queue.waiting or queue.due_soon:
         pods = pods_in_time(fleet, queue, learned, concurrency, max_wait_s, service_s)
         late = pods > len(fleet.workers) + fleet.starting
-        terms.append(Term("Backlog", pods, words.backlog(queue, service_s, max_wait_s)))
+        terms.append(Term("Backlog", pods, words.backlog(queue, learned.service.mean_s, max_wait_s)))
         ask = max(ask, math.ceil(pods))
         work_s = (queue.waiting + queue.due_soon) * service_s
         enough = max(enough, ask, math.ceil(work_s / concurrency / (max_wait_s * ENOUGH_SHARE)))
     return Demand(ask, max(ask, enough), tuple(terms), late)
 
 
-@dataclass(frozen=True, slots=True)
-class _Ahead:
+class _Ahead(NamedTuple):
     """Busy slots at the time a pod ordered now would be ready."""
 
     running: int
@@ -94,7 +94,7 @@ class _Ahead:
     def _headroom(self, rate: float) -> float:
         """Slots for jobs that arrive beyond the average until a pod is ready, as far as they cannot wait for it."""
         beyond = SPREAD * math.sqrt(rate * self.lead_s) - rate * self.max_wait_s * ASK_SHARE
-        return max(0.0, beyond) * self.service_s / self.lead_s
+        return max(0.0, beyond) * min(1.0, self.service_s / self.lead_s)
 
 
 def pods_in_time(

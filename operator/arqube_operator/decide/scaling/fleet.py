@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -29,8 +28,7 @@ class Worker(NamedTuple):
     told: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Fleet:
+class Fleet(NamedTuple):
     """The pods of one TaskQueue.
 
     Attributes:
@@ -61,40 +59,44 @@ class Fleet:
 def fleet(state: State, startup_s: float, now: float) -> Fleet:
     """The pods of ``state``; one that starts is expected ``startup_s`` seconds after its creation."""
     replicas = state.deployment.spec_replicas if state.deployment else 0
-    concurrency = state.spec.worker.concurrency
     beats = {beat.worker: beat for beat in state.queue.heartbeats} if state.queue else {}
-    ready: list[Pod] = []
+    workers: list[Worker] = []
+    silent: list[Pod] = []
     pending: list[Pod] = []
     stuck: list[Pod] = []
-    wait_s, unschedulable = 0.0, 0
+    living = slots = busy = unschedulable = 0
+    wait_s = 0.0
     for pod in state.pods:
         if pod.terminating:
             continue
+        living += 1
         if pod.ready_s is not None:
-            ready.append(pod)
+            beat = beats.get(pod.name)
+            if beat is None:
+                silent.append(pod)
+            elif not beat.draining:
+                slots += beat.slots
+                busy += beat.busy
+                workers.append(Worker(pod, beat.busy, beat.slots, beat.retiring, True))
         elif pod.failure is not None:
             stuck.append(pod)
             unschedulable += pod.unschedulable
         else:
             pending.append(pod)
             wait_s += max(SOON_S, pod.created_s + startup_s - now)
-    silent = [pod for pod in ready if pod.name not in beats]
-    share = 0
     if silent and state.queue is not None:
         untold = state.queue.running - sum([beat.busy for beat in beats.values()])
-        share = math.ceil(max(0, untold) / len(silent))
-    workers = [Worker(pod, share, concurrency, False, False) for pod in silent]
-    for pod in ready:
-        beat = beats.get(pod.name)
-        if beat is not None and not beat.draining:
-            workers.append(Worker(pod, beat.busy, beat.slots, beat.retiring, True))
-    unmade = max(0, replicas - len(ready) - len(pending) - len(stuck))
+        share, concurrency = math.ceil(max(0, untold) / len(silent)), state.spec.worker.concurrency
+        slots += concurrency * len(silent)
+        busy += share * len(silent)
+        workers += [Worker(pod, share, concurrency, False, False) for pod in silent]
+    unmade = max(0, replicas - living)
     starting = len(pending) + unmade
     return Fleet(
         replicas,
         tuple(workers),
-        sum([worker.slots for worker in workers]),
-        sum([worker.busy for worker in workers]),
+        slots,
+        busy,
         bool(silent) and len(silent) == len(workers),
         starting,
         (wait_s + unmade * startup_s) / starting if starting else 0.0,

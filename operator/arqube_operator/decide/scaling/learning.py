@@ -7,9 +7,9 @@ more wait. A job that started but was not told of yet is missing now and comes b
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from arqube_queue.model import Heartbeat, QueueSnapshot
 
@@ -21,8 +21,8 @@ BIN_S: Final = 5.0
 """Arrivals are counted in bins of so many seconds: some heartbeats long, a fraction of a start-up."""
 BINS: Final = 24
 """Bins kept: two minutes."""
-CONFIDENCE: Final = 1.0
-"""Standard errors by which a rate's bounds are off its mean. With 1, five of six readings are on the right side."""
+CONFIDENCE: Final = 1.5
+"""Standard errors by which a rate's bounds are off its mean: wider ones mean fewer changes and slower ones."""
 REMEMBERED_JOBS: Final = 400
 """Ended jobs that the service time is the mean of, at most: a few per cent of error, and yet it follows a change."""
 REMEMBERED_STARTS: Final = 20
@@ -32,10 +32,14 @@ DEFAULT_STARTUP_S: Final = 10.0
 _FEW: Final = 20
 """What a leader learned before counts as so many jobs to the next."""
 
+Counters = tuple[int, int, float]
+"""Of a worker: jobs started, jobs ended, seconds run."""
+_NOTHING: Final[Counters] = (0, 0, 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Arrivals a second: ``mean`` over what is kept, and the bounds ``low`` and ``high`` that it surely is within.
+    """Arrivals a second: ``mean`` since the last change, and the bounds ``low`` and ``high`` that it likely is within.
 
     The bounds are the tightest of all windows that end now, so that a change shows within two or three bins while a
     steady rate is known from two minutes. The spread of the bins makes them wide: a lone burst raises no lower bound.
@@ -81,7 +85,7 @@ class Learned:
     Attributes:
         at_ms: When that was taken; None before the first.
         waiting: The jobs that waited then.
-        counters: By worker: jobs started, jobs ended, seconds run.
+        counters: Of each worker.
         bin_from_ms: When the open bin began.
         arrived: Jobs that arrived in the open bin.
         bins: Jobs that arrived in each closed bin, newest first.
@@ -89,7 +93,7 @@ class Learned:
 
     at_ms: int | None = None
     waiting: int = 0
-    counters: Mapping[str, tuple[int, int, float]] = field(default_factory=dict)
+    counters: Mapping[str, Counters] = field(default_factory=dict)
     bin_from_ms: int = 0
     arrived: float = 0.0
     bins: tuple[float, ...] = ()
@@ -133,19 +137,14 @@ def learn_startup(learned: Learned, pods: Iterable[Pod]) -> Learned:
     return replace(learned, startup=startup)
 
 
-def learn_queue(learned: Learned, queue: QueueSnapshot, pods: Iterable[Pod]) -> Learned:
+def learn_queue(learned: Learned, queue: QueueSnapshot, pods: Sequence[Pod]) -> Learned:
     """``learned`` with a snapshot; the same snapshot again teaches nothing."""
     if learned.at_ms is not None and queue.at_ms <= learned.at_ms:
         return learned
-    names = {pod.name for pod in pods}
-    counters = {beat.worker: (beat.started, sum(beat.finished.values()), beat.run_seconds) for beat in queue.heartbeats}
+    counters, done = _count(learned.counters, queue.heartbeats, pods)
     if learned.at_ms is None:
         return replace(learned, at_ms=queue.at_ms, waiting=queue.waiting, counters=counters, bin_from_ms=queue.at_ms)
-    started, ended, run_s = _since(learned.counters, counters, names)
-    # One whose heartbeats fail for a while is not taken for a new one when it is back.
-    counters |= {name: told for name, told in learned.counters.items() if name not in counters and name in names}
-    passed_s = (queue.at_ms - learned.at_ms) / 1000
-    arrived = learned.arrived + queue.waiting - learned.waiting + started
+    arrived = learned.arrived + queue.waiting - learned.waiting + done.started
     bins, bin_from_ms, rate = learned.bins, learned.bin_from_ms, learned.rate
     closed = int((queue.at_ms - bin_from_ms) / 1000 / BIN_S)
     if closed:
@@ -153,43 +152,54 @@ def learn_queue(learned: Learned, queue: QueueSnapshot, pods: Iterable[Pod]) -> 
         # What was told too early is made up for by the next bin.
         arrived, bin_from_ms = min(0.0, arrived), bin_from_ms + int(closed * BIN_S * 1000)
         rate = measure_rate(bins)
-    return Learned(
-        queue.at_ms,
-        queue.waiting,
-        counters,
-        bin_from_ms,
-        arrived,
-        bins,
-        rate,
-        _served(learned.service, queue.heartbeats, ended, run_s, passed_s),
-        learned.startup,
-    )
+    service = _served(learned.service, done, (queue.at_ms - learned.at_ms) / 1000)
+    return Learned(queue.at_ms, queue.waiting, counters, bin_from_ms, arrived, bins, rate, service, learned.startup)
 
 
-def _since(
-    before: Mapping[str, tuple[int, int, float]], after: Mapping[str, tuple[int, int, float]], ours: set[str]
-) -> tuple[int, int, float]:
-    """Jobs started, jobs ended and seconds run between two readings of the workers' counters."""
-    started, ended, run_s = 0, 0, 0.0
-    for worker, (now_started, now_ended, now_run_s) in after.items():
-        was = before.get(worker)
-        if was is None:
-            if worker not in ours:
-                continue  # Another's worker, which may have run for long.
-            was = (0, 0, 0.0)
-        elif now_started < was[0]:
-            was = (0, 0, 0.0)  # Its container began anew.
+class _Done(NamedTuple):
+    """What workers did between two snapshots: jobs started, jobs ended, seconds these ran; and jobs running at last."""
+
+    started: int
+    ended: int
+    run_s: float
+    busy: int
+
+
+def _count(
+    before: Mapping[str, Counters], heartbeats: Iterable[Heartbeat], pods: Sequence[Pod]
+) -> tuple[dict[str, Counters], _Done]:
+    """The workers' counters, and by how much they are on from ``before``."""
+    counters: dict[str, Counters] = {}
+    started, ended, run_s, busy, found = 0, 0, 0.0, 0, 0
+    for beat in heartbeats:
+        name = beat.worker
+        busy += beat.busy
+        now_started, now_ended, now_run_s = told = (beat.started, sum(beat.finished.values()), beat.run_seconds)
+        counters[name] = told
+        was = before.get(name)
+        if was is not None:
+            found += 1
+            if was == told:
+                continue
+            if now_started < was[0]:
+                was = _NOTHING  # Its container began anew.
+        elif any(pod.name == name for pod in pods):
+            was = _NOTHING
+        else:
+            continue  # Another's worker, which may have run for long.
         started += now_started - was[0]
         ended += max(0, now_ended - was[1])
         run_s += max(0.0, now_run_s - was[2])
-    return started, ended, run_s
+    if found < len(before):
+        # One whose heartbeats fail for a while is not taken for a new one when it is back.
+        counters |= {pod.name: before[pod.name] for pod in pods if pod.name in before and pod.name not in counters}
+    return counters, _Done(started, ended, run_s, busy)
 
 
-def _served(known: Service, heartbeats: Iterable[Heartbeat], ended: int, run_s: float, passed_s: float) -> Service:
-    busy = sum([beat.busy for beat in heartbeats])
-    if not busy and not ended:
+def _served(known: Service, done: _Done, passed_s: float) -> Service:
+    if not done.busy and not done.ended:
         return known
-    total = Service(known.run_s + run_s, known.busy_s + busy * passed_s, known.ended + ended)
+    total = Service(known.run_s + done.run_s, known.busy_s + done.busy * passed_s, known.ended + done.ended)
     if total.ended <= REMEMBERED_JOBS:
         return total
     return Service(total.run_s / 2, total.busy_s / 2, total.ended / 2)
@@ -216,5 +226,6 @@ def measure_rate(bins: tuple[float, ...]) -> Rate:
             total -= arrived
             break
         low, high, seen = max(low, mean - error), min(high, mean + error), count
-    mean = total / seen
-    return Rate(low / BIN_S, mean / BIN_S, max(low, mean if math.isinf(high) else high) / BIN_S)
+    if math.isinf(high):
+        high = total
+    return Rate(low / BIN_S, min(max(total / seen, low), high) / BIN_S, high / BIN_S)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arqube_operator.decide.scaling.schedules import scheduled_floor
 
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from arqube_operator.decide.scaling.model import Window
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """Fewest and most pods, and what sets each."""
 
     floor: int
@@ -24,8 +22,7 @@ class Bounds:
     ceiling_by: str = "MaxReplicas"
 
 
-@dataclass(frozen=True, slots=True)
-class Limited:
+class Limited(NamedTuple):
     """What the limits leave: the number of pods, the limit that binds, and the windows to remember."""
 
     target: int
@@ -80,9 +77,9 @@ def limit(
     if ask > current:
         target, by = _up(scaling, allowed, demand, current, ask, asked[0][1], windows[2], by, now)
     else:
-        surely = watched_s >= scaling.scale_down.stabilization_s
+        watched = watched_s >= scaling.scale_down.stabilization_s
         most = min(current, allowed.ceiling)
-        target, by = _down(scaling, current, most, kept[0][1] if surely else most, enough, windows[2], by, idle_s, now)
+        target, by = _down(scaling, current, most, kept[0][1] if watched else most, enough, windows[2], by, idle_s, now)
     return Limited(target, by, asked, kept)
 
 

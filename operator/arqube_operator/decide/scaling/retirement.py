@@ -6,8 +6,7 @@ yet may go as soon as they were asked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from arqube_operator.decide.scaling.fleet import Fleet, Worker
 
@@ -19,8 +18,7 @@ TOGETHER_S: Final = 10.0
 Asked = tuple[tuple[str, float], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Retirement:
+class Retirement(NamedTuple):
     """The number of pods now, and those that should take no more jobs with the Unix seconds they were first asked."""
 
     replicas: int
@@ -52,7 +50,7 @@ def retire(fleet: Fleet, target: int, asked: Asked, now: float) -> Retirement:
 
 def _order(worker: Worker, asked: dict[str, float]) -> tuple[bool, int, float, str]:
     """Who was asked already, then the least busy, then the newest."""
-    return worker.pod.name not in asked, worker.busy, -worker.pod.created_s, worker.pod.name
+    return worker.pod.name not in asked and not worker.retired, worker.busy, -worker.pod.created_s, worker.pod.name
 
 
 def _may_go(worker: Worker, asked: dict[str, float]) -> bool:

@@ -20,20 +20,22 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def arrivals(rate: Rate, service_s: float, ask_slots: float, enough_slots: float) -> str:
+def arrivals(rate: Rate, service_s: float | None, ask_slots: float, enough_slots: float) -> str:
     """How the pods for the arrivals come about."""
-    mean = 0.0 if rate.mean is None else rate.mean
+    if rate.mean is None or service_s is None:
+        return f"what runs needs {ask_slots:.3g} slots; arrivals and run times are not known yet"
     return (
-        f"{mean:.3g} jobs/s of {service_s:.3g} s each keep {mean * service_s:.3g} slots busy;"
-        f" surely {ask_slots:.3g}, at most {enough_slots:.3g} when a new pod would be ready"
+        f"{rate.mean:.3g} jobs/s x {service_s:.3g} s = {rate.mean * service_s:.3g} busy slots; by the spread of"
+        f" arrivals {ask_slots:.3g} to {enough_slots:.3g} when a new pod would be ready"
     )
 
 
-def backlog(queue: QueueSnapshot, service_s: float, max_wait_s: float) -> str:
+def backlog(queue: QueueSnapshot, service_s: float | None, max_wait_s: float) -> str:
     """How the pods for what waits come about."""
     due = f" and {queue.due_soon} due soon" if queue.due_soon else ""
     oldest = f", the oldest for {queue.oldest_wait_s:.0f} s" if queue.waiting else ""
-    return f"{queue.waiting} waiting{due} of {service_s:.3g} s each{oldest}, to start within {max_wait_s:g} s"
+    each = "of unknown length" if service_s is None else f"of {service_s:.3g} s each"
+    return f"{queue.waiting} waiting{due} {each}{oldest}, to start within {max_wait_s:g} s"
 
 
 def jobs(queue: QueueSnapshot, jobs_per_pod: int) -> str:
