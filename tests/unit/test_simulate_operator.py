@@ -12,7 +12,6 @@ from arqube_local.simulate.results import Result
 from arqube_local.simulate.simulation import Simulation
 from arqube_operator.api.v1alpha1 import TaskQueueSpec
 
-
 LAST_POD_STAYS = pytest.mark.xfail(
     reason="decide keeps the last pod for ever: without arrivals the rate's upper bound still asks for a share of one"
 )
