@@ -40,7 +40,12 @@ class Queue:
     def __init__(self, client: KubeClient, redis: Redis, server: RedisServer) -> None:
         self.name = f"queue-{next(_numbers)}-{os.getpid()}"
         self.redis_spec: dict[str, Any] = {"host": "127.0.0.1", "port": server.address.port}
-        self.scaling: dict[str, Any] = {"cooldown": "1s", "maxReplicas": 4}
+        self.scaling: dict[str, Any] = {
+            "cooldown": "0s",
+            "maxReplicas": 4,
+            "jobsPerReplica": 10,
+            "scaleDown": {"stabilization": "0s"},
+        }
         self.worker: dict[str, Any] = {"image": "app:1", "settings": "app.WorkerSettings"}
         self._client = client
         self._redis = redis
@@ -87,11 +92,14 @@ class Queue:
 
 
 @pytest_asyncio.fixture
-async def queue(api: Any, operator: Any, redis_server: RedisServer, eventually: Eventually) -> AsyncIterator[Queue]:
-    """A TaskQueue yet to be applied; the operator leads."""
+async def queue(
+    api: Any, operator: Any, redis_server: RedisServer, stand_in: Any, eventually: Eventually
+) -> AsyncIterator[Queue]:
+    """A TaskQueue yet to be applied; the operator leads, and the workers are stood in for."""
     await eventually(operator.leads, within_s=20)
     redis = redis_server.address.connect()
     queue = Queue(api.client, redis, redis_server)
+    stand_in(queue.name)
     yield queue
     with suppress(Exception):
         await queue.delete()
@@ -228,10 +236,11 @@ async def test_a_missing_secret_is_a_condition_and_its_arrival_is_noticed(
 
 
 async def test_a_redis_that_is_away_holds_its_workers_and_no_other_queue(
-    queue: Queue, api: Any, redis_server: RedisServer, eventually: Eventually
+    queue: Queue, api: Any, redis_server: RedisServer, stand_in: Any, eventually: Eventually
 ) -> None:
     client = redis_server.address.connect()
     other = Queue(api.client, client, redis_server)
+    stand_in(other.name)
     try:
         with RedisServer() as server:
             own = server.address.connect()

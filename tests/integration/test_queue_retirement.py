@@ -112,6 +112,18 @@ async def test_a_heartbeat_tells_of_retirement_only_while_it_is_asked_for(
     assert seen.retiring == shown
 
 
+async def test_a_full_redis_is_read_though_nobody_can_be_asked(redis: Redis) -> None:
+    await redis.zadd(QUEUE, {"job": 1000})
+    await redis.config_set("maxmemory", "1")
+    try:
+        seen = await ask(redis, "a")
+    finally:
+        await redis.config_set("maxmemory", "0")
+
+    assert seen.waiting == 1
+    assert not await redis.exists(MARKS)
+
+
 async def test_thousands_can_be_asked_at_once(redis: Redis) -> None:
     workers = [f"emails-worker-5b9c7d-{number:05}" for number in range(5000)]
     await ask(redis, *workers)

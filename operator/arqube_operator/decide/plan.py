@@ -176,7 +176,7 @@ def _transitions(state: State, findings: tuple[Finding, ...], now: float) -> tup
 def _is_new_limit(finding: Finding, old: Condition | None, now: float) -> bool:
     if not finding.status or finding.reason not in _TOLD_LIMITS:
         return False
-    if old is None:
+    if old is None or old.status == "Unknown":
         return True
     since_s = now - datetime.fromisoformat(old.last_transition_time).timestamp()
     return old.reason != finding.reason and since_s >= QUIET_S

@@ -47,7 +47,7 @@ if owner ~= '' and (#ARGV > 7 or redis.call('EXISTS', KEYS[4]) == 1) then
   local marked, mark = {}, ms(now + life) .. ' ' .. owner
   for i = 8, #ARGV do
     marked[ARGV[i]] = true
-    redis.call('HSET', KEYS[4], ARGV[i], mark)
+    redis.pcall('HSET', KEYS[4], ARGV[i], mark) -- a server that is full is read nonetheless
   end
   local marks = redis.call('HGETALL', KEYS[4])
   for i = 1, #marks, 2 do
