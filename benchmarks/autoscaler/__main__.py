@@ -49,12 +49,18 @@ def musts(title: str, figures: Figures) -> str:
     return "\n".join(["", f"{title + ':':58} {'value':>8} {'must':>8}", *rows]) if rows else ""
 
 
-def document(figures: Figures) -> dict[str, Any]:
-    """The same for JSON."""
-    loads = {
-        load: {policy: asdict(result) for policy, result in by_policy.items()} for load, by_policy in figures.items()
+def document(seeds: int, figures: Figures, parts: Mapping[str, Figures]) -> dict[str, Any]:
+    """The same for JSON, with the musts of each part of the loads."""
+    return {
+        "seeds": seeds,
+        "loads": {
+            load: {policy: asdict(result) for policy, result in by_policy.items()}
+            for load, by_policy in figures.items()
+        },
+        "musts": {
+            part: {must.key: round(value, 4) for must, value, _ in reached(some)} for part, some in parts.items()
+        },
     }
-    return {"loads": loads, "musts": {must.key: round(value, 4) for must, value, _ in reached(figures)}}
 
 
 def _choose(names: str | None, known: Collection[str], everything: Collection[str], what: str) -> list[str]:
@@ -84,16 +90,12 @@ def main() -> None:
     policies = _choose(options.policies, POLICIES, POLICIES, "policy")
     figures = measure({name: files.get(name) for name in chosen}, options.seeds, policies, options.jobs)
 
-    parts: dict[str, Figures] = {"shapes": {}, "traces": {}}
-    for load, by_policy in figures.items():
-        parts["traces" if load in files else "shapes"][load] = by_policy
-    print(table(figures))
-    for part, some in parts.items():
-        if some:
-            print(musts(part, some))
+    shapes = {load: by_policy for load, by_policy in figures.items() if load in LOADS}
+    public = {load: by_policy for load, by_policy in figures.items() if load in files}
+    print(table(figures), musts("shapes", shapes), musts("traces", public), sep="\n")
     if options.chart:
         chart.draw(figures, options.chart)
-    whole = {"seeds": options.seeds, **{part: document(some) for part, some in parts.items() if some}}
+    whole = document(options.seeds, figures, {"shapes": shapes, "traces": public})
     if options.output:
         options.output.write_text(json.dumps(whole, indent=2) + "\n")
     if options.json:

@@ -92,6 +92,8 @@ def geometric_mean(ratios: Iterable[float]) -> float:
 
 
 def reached(figures: ByLoad) -> list[tuple[Must, float, str]]:
-    """Each must whose policies were simulated, with its value and the load it stands for."""
+    """Each must whose policies were simulated, with its value and the load it stands for; none without loads."""
+    if not figures:
+        return []
     policies = set[str].intersection(*(set(by_policy) for by_policy in figures.values()))
     return [(must, *must.value(figures)) for must in MUSTS if {OURS, must.against} <= policies]
