@@ -48,6 +48,12 @@ def at_zero(kubectl: Any, name: str) -> bool:
     return deployment.get("spec", {}).get("replicas") == 0 and not worker_pods(kubectl, name)
 
 
+def at_rest(kubectl: Any, name: str) -> bool:
+    """Whether it is at zero after its first worker told its cron jobs: each new TaskQueue starts one for that."""
+    task_queue = kubectl.json("taskqueue", name, f"--namespace={WORK}")
+    return "crons" in task_queue.get("status", {}).get("scaling", {}) and at_zero(kubectl, name)
+
+
 def leader(kubectl: Any) -> str:
     lease = kubectl.json("lease", "arqube-operator", f"--namespace={SYSTEM}")
     return lease.get("spec", {}).get("holderIdentity", "")
@@ -62,7 +68,7 @@ async def test_the_release_runs_two_operators_and_one_leads(kubectl: Any, releas
 
 async def test_the_example_runs_from_zero_and_back(kubectl: Any, images: Any, arq: Any, eventually: Any) -> None:
     kubectl("apply", f"--namespace={WORK}", f"--filename={EXAMPLES}/emails/taskqueue.yaml")
-    await eventually(lambda: at_zero(kubectl, "emails"), within_s=30)
+    await eventually(lambda: at_rest(kubectl, "emails"), within_s=120, every_s=1)
     # The client runs in the cluster, on the app's image: `kubectl run`, with what *restricted* asks for.
     secure = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     client = {
@@ -90,8 +96,8 @@ async def test_no_job_is_lost_or_interrupted_through_a_load_a_rollout_and_a_dele
     kubectl: Any, images: Any, redis_host: str, ledger: Any, watch: Any, figures: dict[str, Any], eventually: Any
 ) -> None:
     kubectl.apply(task_queue("load", redis={"host": redis_host}, image=images["ledger:1"]))
-    await eventually(lambda: kubectl.condition("load", "Ready").get("status") == "True", within_s=30)
-    assert at_zero(kubectl, "load")
+    await eventually(lambda: at_rest(kubectl, "load"), within_s=120, every_s=1)
+    assert kubectl.condition("load", "Ready").get("status") == "True"
     jobs = ledger("load")
     durations = random.Random(5)  # noqa: S311 - any durations, the same in every run
     with watch("load-worker") as deployment:
