@@ -54,13 +54,17 @@ def document(seeds: int, figures: Figures, parts: Mapping[str, Figures]) -> dict
     return {
         "seeds": seeds,
         "loads": {
-            load: {policy: asdict(result) for policy, result in by_policy.items()}
+            load: {policy: _rounded(result) for policy, result in by_policy.items()}
             for load, by_policy in figures.items()
         },
         "musts": {
             part: {must.key: round(value, 4) for must, value, _ in reached(some)} for part, some in parts.items()
         },
     }
+
+
+def _rounded(result: Result) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in asdict(result).items()}
 
 
 def _choose(names: str | None, known: Collection[str], everything: Collection[str], what: str) -> list[str]:
