@@ -7,6 +7,7 @@ import click
 from arqube_local.cli.dlq import dlq
 from arqube_local.cli.explain import explain
 from arqube_local.cli.local import local
+from arqube_local.cli.record import record
 from arqube_local.cli.simulate import simulate_
 
 
@@ -19,4 +20,5 @@ def main() -> None:
 main.add_command(dlq)
 main.add_command(explain)
 main.add_command(local)
+main.add_command(record)
 main.add_command(simulate_, "simulate")

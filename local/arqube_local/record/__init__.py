@@ -1,0 +1,1 @@
+"""What ``arqube record`` does: follow a queue from outside, and write its arrivals as a load to simulate."""
