@@ -18,10 +18,11 @@ from arqube_local.cli.queue_target import QueueOptions, run
 from arqube_local.record.changes import RefusedError
 from arqube_local.record.follow import Follower
 from arqube_local.record.recording import Arrival
-from arqube_local.simulate.load_files import COLUMNS
 from arqube_operator.api.duration import InvalidDurationError, parse_age
 from arqube_queue import environment as env
 
+COLUMNS: Final = ("at_s", "due_s", "run_s")
+"""As ``arqube simulate --load`` reads them."""
 _QUIET_EVERY_S: Final = 60.0
 """Without a terminal the progress is a line so often."""
 
@@ -84,7 +85,7 @@ def record(
     Exact:      which jobs came; at_s of jobs to be run at once; due_s.
     To some ms: at_s of deferred jobs; run_s, taken from outside.
     Empty:      run_s of jobs that had not ended, or were out of sight for a
-                while. arqube simulate draws those (--job-seconds).
+                while. arqube simulate draws those.
     Estimated:  jobs that came and went within some ms, or while Redis was
                 away, are known from the Arqube workers' counters alone: the
                 number is right, the times are spread, run_s is the mean. Of
@@ -134,16 +135,9 @@ class _Load:
 
     def __init__(self, file: IO[Any]) -> None:
         self.written = 0
-        self.ran = 0
-        self.run_ms = 0.0
         self._file = file
         self._rows = csv.writer(file, lineterminator="\n")
         self._rows.writerow(COLUMNS)
-
-    @property
-    def mean_s(self) -> float | None:
-        """Mean run time in seconds of the jobs where it is known; None where all have one, or none has."""
-        return self.run_ms / self.ran / 1000 if 0 < self.ran < self.written and self.run_ms else None
 
     def write(self, arrivals: Iterable[Arrival]) -> None:
         """Add a line for each."""
@@ -151,9 +145,6 @@ class _Load:
             for arrival in arrivals:
                 self._rows.writerow((_seconds(arrival.at_ms), _seconds(arrival.due_ms), _seconds(arrival.run_ms)))
                 self.written += 1
-                if arrival.run_ms is not None:
-                    self.ran += 1
-                    self.run_ms += arrival.run_ms
             self._file.flush()
         except OSError as error:
             raise click.ClickException(f"the recording cannot be written: {error.strerror or error}") from error
@@ -197,9 +188,8 @@ class _Progress:
         told = f"{load.written} jobs in {_clock(follower.now_ms - follower.start_ms)}"
         told += f", {estimated} of them estimated" if estimated else ""
         click.echo(f"{self._cleared()}{told}", err=True)
-        mean = "" if load.mean_s is None else f" --job-seconds {load.mean_s:.3g}"
         if load.written and str(output) != "-":
-            click.echo(f"arqube simulate -f taskqueue.yaml --load {output}{mean}", err=True)
+            click.echo(f"arqube simulate -f taskqueue.yaml --load {output}", err=True)
 
     def _cleared(self) -> str:
         return "\r\x1b[K" if self._live else ""
