@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ def build() -> Images:
     Raises:
         SystemExit: A tool is missing, or fails.
     """
-    tool = next((tool for tool in ("docker", "podman", "buildah") if shutil.which(tool)), None)
+    tool = next((tool for tool in ("docker", "podman", "buildah") if _works(tool)), None)
     if tool is None:
         raise SystemExit("docker, podman or buildah is needed to build the images")
     command = tuple(shlex.split(os.environ.get("E2E_BUILD_COMMAND") or f"{tool} build"))
@@ -57,6 +58,10 @@ def build() -> Images:
             run(*_save_command(tool, whole, archive), timeout_s=300)
             run(*load, archive, timeout_s=300)
     return Images(operator, worker, app, keda)
+
+
+def _works(tool: str) -> bool:
+    return bool(shutil.which(tool)) and subprocess.run([tool, "info"], capture_output=True).returncode == 0  # noqa: S603
 
 
 def _load_command() -> tuple[str, ...]:
