@@ -348,7 +348,7 @@ def test_the_number_of_workers(
             {"current": 30, "since_s": None}, 10, set(), "Stabilization", id="but a lowered maximum holds at once"
         ),
         pytest.param(
-            {**workers(3), "remembered": memory(worked_s=NOW - 29)},
+            {**workers(3), "remembered": memory(worked_s=NOW - 59)},
             3,
             {"w1", "w2"},
             "Cooldown",
@@ -400,7 +400,7 @@ def test_an_outage_begins_the_stabilization_anew() -> None:
     blind = decide_replicas(state(problem=AWAY, current=4, remembered=memory()), NOW)
 
     def at(later_s: float) -> int | None:
-        after = state(current=4, remembered=blind.memory)
+        after = state(current=4, cooldown="0s", remembered=blind.memory)
         return decide_replicas(replace(after, queue=QueueSnapshot(at_ms=0)), NOW + later_s).replicas
 
     assert (at(29), at(31)) == (4, 0)

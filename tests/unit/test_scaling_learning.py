@@ -71,10 +71,10 @@ def test_arrivals_are_counted_by_balance(snapshots: list[QueueSnapshot], arrived
 
 
 def test_a_bin_closes_with_its_time_and_a_gap_is_spread() -> None:
-    learned = after(snapshot(0, 0), snapshot(4.9, 20), snapshot(5, 25), snapshot(16, 45))
+    learned = after(snapshot(0, 0), snapshot(BIN_S - 0.1, 20), snapshot(BIN_S, 25), snapshot(3.2 * BIN_S, 45))
 
     assert learned.bins == (10, 10, 25)
-    assert learned.bin_from_ms == START_MS + 15_000
+    assert learned.bin_from_ms == START_MS + 3000 * BIN_S
 
 
 def test_only_two_minutes_are_kept() -> None:
@@ -92,29 +92,29 @@ def steady(seed: int, per_bin: float, bins: int = BINS) -> tuple[float, ...]:
 @pytest.mark.parametrize(
     ("bins", "low", "high"),
     [
-        pytest.param((50.0,) * 24, (9.5, 10), (10, 10.5), id="a steady rate is known closely"),
-        pytest.param((50.0, 50.0, *(5.0,) * 22), (8.4, 10), (9, 11.6), id="a step is seen after two bins"),
-        pytest.param((5.0, 5.0, 5.0, *(50.0,) * 21), (0.6, 1.4), (1, 1.6), id="so is one down"),
-        pytest.param((600.0, *(0.0,) * 23), (0, 0), (5, 180), id="a lone burst is no rate that is sure"),
-        pytest.param((0.0, 600.0, *(0.0,) * 22), (0, 0), (5, 180), id="nor is it a bin later"),
-        pytest.param((0.0,) * 24, (0, 0), (0, 0.02), id="nothing for two minutes is close to none"),
-        pytest.param((10.0,), (0, 0), (2, 2), id="a single bin is no lower bound"),
+        pytest.param((50.0,) * BINS, (48, 50), (50, 52), id="a steady rate is known closely"),
+        pytest.param((50.0, 50.0, *(5.0,) * (BINS - 2)), (42, 50), (45, 58), id="a step is seen after two bins"),
+        pytest.param((5.0,) * 4 + (50.0,) * (BINS - 4), (3, 7), (5, 8), id="so is one down a little later"),
+        pytest.param((600.0, *(0.0,) * (BINS - 1)), (0, 0), (12, 900), id="a lone burst is no lower bound"),
+        pytest.param((0.0, 600.0, *(0.0,) * (BINS - 2)), (0, 0), (12, 900), id="nor is it a bin later"),
+        pytest.param((0.0,) * BINS, (0, 0), (0, 0.1), id="nothing for two minutes is close to none"),
+        pytest.param((10.0,), (0, 0), (10, 10), id="a single bin is no lower bound"),
     ],
 )
 def test_the_bounds_of_a_rate(bins: tuple[float, ...], low: tuple[float, float], high: tuple[float, float]) -> None:
     rate = measure_rate(bins)
 
-    assert low[0] <= rate.low <= low[1]
-    assert high[0] <= rate.high <= high[1]
+    assert low[0] <= rate.low * BIN_S <= low[1]
+    assert high[0] <= rate.high * BIN_S <= high[1]
 
 
 def test_the_bounds_hold_more_often_than_not() -> None:
     """They are the tightest of two dozen windows': each holds nine times of ten, all of them more rarely."""
     rates = [measure_rate(steady(seed, 20)) for seed in range(200)]
 
-    assert sum(rate.low <= 4 for rate in rates) > 140
-    assert sum(rate.high >= 4 for rate in rates) > 140
-    assert all(abs((rate.low + rate.high) / 2 - 4) < 1 for rate in rates)
+    assert sum(rate.low * BIN_S <= 20 for rate in rates) > 130
+    assert sum(rate.high * BIN_S >= 20 for rate in rates) > 130
+    assert all(abs((rate.low + rate.high) / 2 * BIN_S - 20) < 5 for rate in rates)
 
 
 @given(st.lists(st.floats(min_value=0, max_value=1e6), min_size=1, max_size=BINS))

@@ -20,6 +20,8 @@ ASK_SHARE: Final = 0.6
 """Pods are added when jobs would start later than this share of ``maxWait``: the rest is for what nobody foresees."""
 ENOUGH_SHARE: Final = 0.3
 """Pods go only while the jobs that wait start within this share of ``maxWait`` without them."""
+BUSY_SHARE: Final = 0.9
+"""Pods are kept while without them more than this share of the slots would be busy: queues grow long beyond it."""
 REACTION_S: Final = 2.0
 """Seconds from a need to a pod's creation: a reading of the queue, and what Kubernetes takes."""
 CATCH_UP_SHARE: Final = 1 / 6
@@ -61,7 +63,7 @@ def by_wait(fleet: Fleet, queue: QueueSnapshot, learned: Learned, concurrency: i
     ]
     if rate.mean is None:  # As long as nothing is known of arrivals, what is busy is taken to stay so.
         enough_slots = max(enough_slots, queue.waiting + queue.running)
-    ask, enough = math.ceil(ask_slots / concurrency), math.ceil(enough_slots / concurrency)
+    ask, enough = _whole(ask_slots / concurrency), _whole(enough_slots / concurrency / BUSY_SHARE)
     late = False
     if queue.waiting or queue.due_soon:
         pods = pods_in_time(fleet, queue, learned, concurrency, max_wait_s, service_s)
@@ -71,6 +73,11 @@ def by_wait(fleet: Fleet, queue: QueueSnapshot, learned: Learned, concurrency: i
         work_s = (queue.waiting + queue.due_soon) * service_s
         enough = max(enough, ask, math.ceil(work_s / concurrency / (max_wait_s * ENOUGH_SHARE)))
     return Demand(ask, max(ask, enough), tuple(terms), late)
+
+
+def _whole(pods: float) -> int:
+    """``pods`` rounded up; the first one is for work that is there, and stays for the cool-down, not for a rate."""
+    return math.ceil(pods) if pods > 1 else 0
 
 
 class _Ahead(NamedTuple):

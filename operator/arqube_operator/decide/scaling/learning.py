@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from arqube_operator.api.v1alpha1 import ScalingInputs
     from arqube_operator.decide.state import Pod
 
-BIN_S: Final = 5.0
+BIN_S: Final = 2.5
 """Arrivals are counted in bins of so many seconds: some heartbeats long, a fraction of a start-up."""
-BINS: Final = 24
+BINS: Final = 48
 """Bins kept: two minutes."""
 CONFIDENCE: Final = 1.5
 """Standard errors by which a rate's bounds are off its mean: wider ones mean fewer changes and slower ones."""

@@ -43,8 +43,11 @@ def retire(fleet: Fleet, target: int, asked: Asked, now: float) -> Retirement:
         victims += [worker.pod.name for worker in chosen]
         gone += sum([_may_go(worker, before) for worker in chosen])
     named = tuple((name, before.get(name, now)) for name in victims)
-    if 0 < gone < excess and now - min((since for _, since in named), default=now) < TOGETHER_S:
-        gone = 0
+    if 0 < gone < excess:
+        if now - min((since for _, since in named), default=now) < TOGETHER_S:
+            gone = 0
+        else:  # The rest get as long again.
+            named = tuple((name, now) for name in victims)
     return Retirement(fleet.replicas - gone, named)
 
 
