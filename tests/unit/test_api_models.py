@@ -97,7 +97,7 @@ def test_reads_what_is_set_and_fills_in_the_rest() -> None:
     assert (spec.redis.host, spec.redis.port, spec.redis.database) == ("redis", 6379, 0)
     assert (spec.queue_name, spec.replicas, spec.worker.concurrency) == ("arq:queue", None, 10)
     assert (spec.scaling.min_replicas, spec.scaling.max_replicas) == (0, 10)
-    assert (spec.scaling.cooldown_s, spec.shutdown.timeout_s) == (30.0, 30.0)
+    assert (spec.scaling.cooldown_s, spec.shutdown.timeout_s) == (60.0, 30.0)
     assert (spec.dead_letters.retention_s, spec.dead_letters.max_entries) == (1_209_600.0, 100_000)
     assert queue.status == TaskQueueStatus()
 

@@ -186,7 +186,7 @@ class ScalingSpec(ApiModel):
     """How fast pods may come."""
     scale_down: ScaleDownLimits = ScaleDownLimits()
     """How fast pods may go."""
-    cooldown: Annotated[_Text, duration_between("0s", "24h")] = "30s"
+    cooldown: Annotated[_Text, duration_between("0s", "24h")] = "1m"
     """How long a queue must be without any work before its last pod goes: a duration such as 30s, from 0s to 24h."""
     tolerance: int = Field(default=10, ge=0, le=100)
     """Percent of the current number of pods by which the wanted number may differ without a change."""
