@@ -19,6 +19,7 @@ from arqube_operator.api.v1alpha1 import (
 from arqube_operator.decide.conditions import SCALING_ACTIVE, SCALING_LIMITED, Finding
 from arqube_operator.decide.manifest import TASK_QUEUE_LABEL
 from arqube_operator.decide.scaling import Decision, Inputs
+from arqube_operator.decide.scaling.crons import KnownCrons
 from arqube_operator.decide.state import Identity, State
 from arqube_queue.model import QueueSnapshot
 
@@ -153,7 +154,6 @@ def _scaling(state: State, decision: Decision, scaled_to: int | None, retiring: 
                 "message": decision.message,
             }
         )
-    crons = decision.memory.crons
     return ScalingStatus(
         reason=decision.reason,
         message=decision.message,
@@ -167,9 +167,7 @@ def _scaling(state: State, decision: Decision, scaled_to: int | None, retiring: 
         limit=decision.limit,
         retiring=retiring or None,
         last_change=change,
-        crons=CronStatus(template=crons.template, next=timestamp(crons.next_s) if crons.next_s is not None else None)
-        if crons.template
-        else None,
+        crons=_crons(decision.memory.crons, old.crons if old else None),
     )
 
 
@@ -185,6 +183,15 @@ def _inputs(inputs: Inputs) -> ScalingInputs:
         busy_slots=inputs.busy_slots,
         slots=inputs.slots,
     )
+
+
+def _crons(known: KnownCrons, old: CronStatus | None) -> CronStatus | None:
+    if not known.template:
+        return None
+    due = None if known.next_s is None else timestamp(known.next_s)
+    if old is not None and (old.template, old.next) == (known.template, due):
+        return old
+    return CronStatus(template=known.template, next=due)
 
 
 def _rounded(value: float | None) -> float | None:
@@ -207,6 +214,9 @@ def _condition(state: State, finding: Finding, now: float) -> Condition:
     status = _CONDITION_STATUS[finding.status]
     old = next((condition for condition in state.status.conditions if condition.type == finding.type), None)
     kept = old is not None and old.status == status
+    told = (status, finding.reason, finding.message, state.identity.generation)
+    if old is not None and told == (old.status, old.reason, old.message, old.observed_generation):
+        return old  # A new one would cost as much as a good part of the decision.
     return Condition(
         type=finding.type,
         status=status,
