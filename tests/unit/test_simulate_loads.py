@@ -78,6 +78,12 @@ def test_what_a_file_does_not_give_is_drawn_from_the_seed(tmp_path: Path) -> Non
     assert fmean(job.run_s for job in load.arrivals) == pytest.approx(10.0, rel=0.06)
 
 
+def test_run_times_that_are_missing_are_drawn_about_the_mean_of_those_that_are_there(tmp_path: Path) -> None:
+    jobs = [f"{second},{20 if second % 2 else ''}" for second in range(5000)]
+    load = read_load(_file(tmp_path, "at_s,run_s\n" + "\n".join(jobs)), 1, None, None)
+    assert fmean(job.run_s for job in load.arrivals if job.run_s != 20) == pytest.approx(20.0, rel=0.06)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -89,6 +95,7 @@ def test_what_a_file_does_not_give_is_drawn_from_the_seed(tmp_path: Path) -> Non
         pytest.param("at_s,run_s\n1,2\n2,soon\n", "line 3: run_s is 'soon'", id="a word for a number"),
         pytest.param("at_s\n-1\n", "line 2: at_s is '-1'", id="a time before the start"),
         pytest.param("at_s\nnan\n", "line 2: at_s is 'nan'", id="no number"),
+        pytest.param("at_s\n1767571200\n", "line 2: at_s is more than a week", id="a date in the place of a time"),
         pytest.param("at_s,due_s\n1,inf\n", "line 2: due_s is 'inf'", id="never"),
     ],
 )

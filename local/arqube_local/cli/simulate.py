@@ -18,8 +18,6 @@ from arqube_local.simulate.policies import ARQUBE, POLICIES
 from arqube_local.simulate.results import Course, Result, mean
 from arqube_operator.api.v1alpha1 import KIND, InvalidTaskQueueError, TaskQueue, TaskQueueSpec
 
-_JOB_S: Final = 4.0
-"""Mean run time where a file does not give them."""
 _PEERS: Final = tuple(name for name in POLICIES if name != ARQUBE)
 
 
@@ -91,7 +89,7 @@ def _shapes() -> str:
 @click.option(
     "--job-seconds",
     type=click.FloatRange(0, 86_400, min_open=True),
-    help="Mean run time of a job.  [default: as the load is; 4 where a file does not say]",
+    help="Mean run time of the jobs; of a file, of those without one.  [default: as the load is]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of the table.")
 @click.option(
@@ -155,7 +153,7 @@ def _load(name: str, seed: int, hours: float | None, job_s: float | None) -> Loa
         message = f"there is no load {name!r}: choose from {', '.join(SHAPES)}, or give a FILE.csv."
         raise click.BadParameter(message, param_hint="'--load'")
     try:
-        return read_load(Path(name), seed, hours, _JOB_S if job_s is None else job_s)
+        return read_load(Path(name), seed, hours, job_s)
     except LoadFileError as error:
         raise click.ClickException(str(error)) from error
 
