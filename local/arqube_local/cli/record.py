@@ -87,9 +87,10 @@ def record(
     Empty:      run_s of jobs that had not ended, or were out of sight for a
                 while. arqube simulate draws those.
     Estimated:  jobs that came and went within some ms, or while Redis was
-                away, are known from the Arqube workers' counters alone: the
-                number is right, the times are spread, run_s is the mean. Of
-                plain arq's workers such jobs are missing.
+                away, are known from the Arqube workers' counters alone, which
+                they tell each second: such jobs of the first and the last
+                second, and all of plain arq's workers, are missing; the times
+                are spread, run_s is the mean of the workers.
 
     Jobs that wait at the start come first, at 0; those that run then are left out. Redis 6 or newer tells of the
     changes: it is not configured for it, workers and producers do not notice, and no payload is read. Jobs of all
