@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from arq.connections import ArqRedis
 from arq.constants import default_queue_name
 from redis.asyncio import Redis
 
+from arqube_local.redis_server import RedisServer
 from arqube_queue import keys
 from arqube_queue.model import Heartbeat, QueueSnapshot
 from arqube_queue.snapshot import SnapshotQuery, read_snapshots
@@ -31,16 +31,12 @@ class Operator:
     def __init__(self, redis: Redis) -> None:
         self.retiring: frozenset[str] = frozenset()
         self._redis = redis
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
+        self._dead = False
         self._task = asyncio.create_task(self._run())
 
     async def die(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        self._dead = True  # redis-py may swallow a cancellation
+        await self._task
 
     async def read(self) -> QueueSnapshot:
         (result,) = await read_snapshots(
@@ -57,7 +53,7 @@ class Operator:
         return beat is not None and beat.retiring and beat.busy == 0
 
     async def _run(self) -> None:
-        while True:
+        while not self._dead:
             await self.read()
             await asyncio.sleep(0.1)
 
@@ -65,7 +61,6 @@ class Operator:
 @pytest_asyncio.fixture
 async def operator(redis: Redis) -> AsyncIterator[Operator]:
     operator = Operator(redis)
-    operator.start()
     yield operator
     await operator.die()
 
@@ -195,13 +190,45 @@ async def test_a_burst_ignores_it(
     assert await ended(arq_client) == 1
 
 
+@pytest_asyncio.fixture
+async def fitful_port(redis_server: RedisServer) -> AsyncIterator[int]:
+    """A port that leads to Redis by connections each of which is now fast, now slow: one's words overtake another's."""
+    chance = random.Random(7)  # noqa: S311 - not a secret
+    passing: set[asyncio.Task[None]] = set()
+
+    async def passes(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                await asyncio.sleep(chance.choice((0, 0, 0.15)))
+                sink.write(data)
+        except OSError:
+            pass
+        finally:
+            sink.close()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", redis_server.address.port)
+        passing.update(asyncio.create_task(passes(*each)) for each in ((reader, back), (there, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+    for each in passing:
+        each.cancel()
+    await asyncio.gather(*passing, return_exceptions=True)
+    await server.wait_closed()
+
+
 async def test_who_is_idle_in_retirement_gets_no_job_until_it_is_let_go(
-    start_named: Any, ready: Any, arq_client: ArqRedis, operator: Operator, eventually: Eventually
+    start_named: Any, ready: Any, arq_client: ArqRedis, operator: Operator, fitful_port: int, eventually: Eventually
 ) -> None:
     """Retires workers at random moments of a steady load: from the reading that shows one idle none may come to it."""
     names = ("a", "b", "c")
-    await ready(*(start_named(name, "Brisk", ARQUBE_CONCURRENCY="2") for name in names))
-    loading = asyncio.create_task(load(arq_client))
+    options = {"ARQUBE_CONCURRENCY": "2", "REDIS_QUEUE_PORT": str(fitful_port)}
+    workers = [start_named(name, "Brisk", **options) for name in names]
+    await ready(*workers)
+    enough = asyncio.Event()
+    loading = asyncio.create_task(load(arq_client, enough))
     chance = random.Random(4)  # noqa: S311 - not a secret
     seen = 0
     try:
@@ -211,7 +238,7 @@ async def test_who_is_idle_in_retirement_gets_no_job_until_it_is_let_go(
             operator.retiring = frozenset({victim})
             await eventually(lambda victim=victim: operator.idle_in_retirement(victim), every_s=0.005)
             before = await operator.beat(victim)
-            for _ in range(30):
+            for _ in range(80):
                 held = await arq_client.keys("arq:in-progress:*")
                 holders = [token for token in await arq_client.mget(held) if token] if held else []
                 assert not [token for token in holders if token.startswith(victim.encode() + b":")]
@@ -223,13 +250,12 @@ async def test_who_is_idle_in_retirement_gets_no_job_until_it_is_let_go(
             seen += 1
             operator.retiring = frozenset()
     finally:
-        loading.cancel()
-        with suppress(asyncio.CancelledError):
-            await loading
+        enough.set()
+        await loading
     assert seen == ROUNDS
 
 
-async def load(client: ArqRedis) -> None:
-    while True:
+async def load(client: ArqRedis, enough: asyncio.Event) -> None:
+    while not enough.is_set():
         await client.enqueue_job("nap", 0.02)
         await asyncio.sleep(0.01)
