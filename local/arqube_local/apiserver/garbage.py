@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from arqube_local.apiserver.registry import FOREGROUND, Deletion, Registry, Writ
 
 SETTLE_S: Final = 0.02
 """Changes come in bunches: one round serves all those of so many seconds."""
+SHARE: Final = 0.1
+"""Most of the server's time that rounds may take: each looks at everything there is."""
 
 Body = Mapping[str, Any]
 log = structlog.get_logger(__name__)
@@ -24,13 +27,15 @@ async def collect_garbage(registry: Registry) -> None:
     """Collect after every change, until cancelled."""
     while True:
         changed = registry.store.changed()  # asked for first: what this round deletes is a change too
+        began = time.monotonic()
         try:
             collect(registry)
         except Exception:
             # One object that cannot be collected must not end collecting for good.
             log.exception("garbage_collection_failed")
+        took_s = time.monotonic() - began
         await changed
-        await asyncio.sleep(SETTLE_S)
+        await asyncio.sleep(max(SETTLE_S, took_s / SHARE))
 
 
 def collect(registry: Registry) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 WATCH_TIMEOUT_S: Final = 1800.0
 """Seconds a watch lasts whose client names no time."""
+
+Body = Mapping[str, Any]
 
 _BODIES: Final = ("application/json", "application/yaml")
 _PATH: Final = re.compile(
@@ -158,6 +161,30 @@ def matches(request: web.Request, goal: Target) -> Any:
     if goal.name is not None:
         fields = ",".join(filter(None, (fields, f"metadata.name={goal.name}")))
     return matcher(goal.kind, request.query.get("labelSelector", ""), fields)
+
+
+def page(request: web.Request, bodies: list[Body], revision: int) -> tuple[list[Body], dict[str, Any]]:
+    """The part of a list that is asked for, and its metadata: the version of its first part, and where to go on.
+
+    Raises:
+        StatusError: 400, ``limit`` or ``continue`` is not to be understood.
+    """
+    try:
+        limit = int(request.query.get("limit") or 0)
+        if following := request.query.get("continue"):
+            revision, *last = json.loads(base64.b64decode(following))
+            bodies = [body for body in bodies if _place(body) > last]
+    except ValueError:
+        raise bad_request("limit must be a number and continue what an answer to a list has said") from None
+    if not 0 < limit < len(bodies):
+        return bodies, {"resourceVersion": str(revision)}
+    token = base64.b64encode(json.dumps([revision, *_place(bodies[limit - 1])]).encode()).decode()
+    left = len(bodies) - limit
+    return bodies[:limit], {"resourceVersion": str(revision), "continue": token, "remainingItemCount": left}
+
+
+def _place(body: Body) -> list[str]:
+    return [body["metadata"].get("namespace", ""), body["metadata"]["name"]]
 
 
 def wants_table(request: web.Request) -> bool:

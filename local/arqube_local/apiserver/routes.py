@@ -111,7 +111,7 @@ class Routes:
             return await self._watch(request, goal)
         matches = requests.matches(request, goal)
         bodies = [body for body in self._registry.store.objects(goal.kind.key, goal.namespace) if matches(body)]
-        metadata = {"resourceVersion": str(self._registry.store.revision)}
+        bodies, metadata = requests.page(request, bodies, self._registry.store.revision)
         if requests.wants_table(request):
             return _json(tables.table(goal.kind, bodies, metadata=metadata, include=_included(request)))
         form = {"kind": f"{goal.kind.kind}List", "apiVersion": goal.kind.api_version, "metadata": metadata}
