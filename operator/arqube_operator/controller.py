@@ -112,7 +112,8 @@ class Controller:
             return
         state = await self._observe(key, body, task_queue)
         plan = decide(state, self._clock())
-        self._queues.retire(key, state.identity.uid, plan.retire)
+        if plan.memory.retire is not None:
+            self._queues.retire(key, state.identity.uid, plan.retire)
         self._metrics.decided(key, state, plan)
         await self._execute(key, state, body, plan)
 
@@ -148,9 +149,9 @@ class Controller:
             query = SnapshotQuery(
                 task_queue.spec.queue_name,
                 horizon_s=state.startup_s,
-                retiring=memory.retire,
-                # Before its first decision a new leader leaves the marks of the last one as they are.
-                owner=identity.uid if memory.since_s is not None else "",
+                retiring=memory.retire or frozenset(),
+                # Until it has decided a new leader leaves the marks of the last one as they are.
+                owner="" if memory.retire is None else identity.uid,
                 workers=_workers(state.deployment),
             )
             reading = self._queues.watch(key, address, query)

@@ -450,6 +450,13 @@ def test_sentences_alone_wait_for_a_minute() -> None:
     assert decide(reworded, NOW + WORDS_INTERVAL_S).status is not None
 
 
+def test_a_new_leader_asks_nobody_to_retire_or_not_before_it_has_read_the_queue() -> None:
+    blind = state(queue=None, memory=Memory())
+
+    assert decide(blind, NOW).memory.retire is None
+    assert decide(replace(blind, queue=QueueSnapshot(at_ms=0)), NOW).memory.retire == frozenset()
+
+
 def test_the_pods_asked_to_retire_are_counted() -> None:
     pods = (Pod(name="a", created_s=NOW - 99, ready_s=NOW - 90), Pod(name="b", created_s=NOW - 99, ready_s=NOW - 90))
     beats = (Heartbeat(worker="a", at_ms=0, busy=1, slots=10), Heartbeat(worker="b", at_ms=0, busy=5, slots=10))

@@ -86,7 +86,7 @@ def decide(state: State, now: float) -> Plan:
         state.memory,
         since_s=now if state.memory.since_s is None else state.memory.since_s,
         scaling=decision.memory,
-        retire=retire,
+        retire=state.memory.retire if state.queue is None else retire,
         leaving=leaving,
         applied_s=now if due else state.memory.applied_s,
         status_s=state.memory.status_s if status is None else now,

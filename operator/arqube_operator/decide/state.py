@@ -95,7 +95,8 @@ class Memory:
     Attributes:
         since_s: Unix seconds since which it is watched; None before the first decision.
         scaling: What the policy remembers; None before its first decision.
-        retire: The pods that were asked to take no more jobs.
+        retire: The pods that were asked to take no more jobs; None before the first decision with a view of the queue:
+            those that the leader before asked may be on their way out.
         leaving: The pods that a scale-down has given away, with the Unix seconds of that.
         applied_generation: The Deployment's generation after our last write; another means that somebody changed it.
         applied_s: Unix seconds of our last apply of the manifest.
@@ -105,7 +106,7 @@ class Memory:
 
     since_s: float | None = None
     scaling: ScalingMemory | None = None
-    retire: frozenset[str] = frozenset()
+    retire: frozenset[str] | None = None
     leaving: Mapping[str, float] = field(default_factory=dict)
     applied_generation: int | None = None
     applied_s: float = 0.0
