@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -168,6 +170,22 @@ async def test_a_redis_out_of_reach_leaves_the_rest(explain: Explain, cluster: C
     assert "7 waiting, the oldest for 4s" in text
     assert "No history Redis at 127.0.0.1:" in text
     assert "ScaledUp" in text
+
+
+async def test_watch_tells_again_and_again_until_ctrl_c(
+    cluster: Cluster, redis: Redis, redis_server: RedisServer
+) -> None:
+    await leave_history(redis, await cluster.create(redis_server.address.port))
+    command = [sys.executable, "-c", "from arqube_local.cli import main; main()", "explain", "emails", "--watch"]
+    process = await asyncio.create_subprocess_exec(
+        *command, "--json", "--kubeconfig", cluster.kubeconfig, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    looks = [json.loads(await asyncio.wait_for(process.stdout.readline(), 60)) for _ in range(2)]
+    process.send_signal(signal.SIGINT)
+
+    assert await asyncio.wait_for(process.wait(), 30) == 0
+    assert looks[0]["at"] < looks[1]["at"]
 
 
 async def test_a_task_queue_that_is_not_there_is_named(explain: Explain) -> None:

@@ -251,8 +251,8 @@ async def test_a_recording_ended_by_ctrl_c_is_replayed_by_the_simulator(
     process = Process(redis_server, tmp_path / "arrivals.csv")
     await eventually(lambda: process.is_ready(redis), within_s=60)
     async with plain_worker(pool):
-        for number in range(80):
-            await pool.enqueue_job("nap", 0.05 + 0.01 * (number % 5))
+        for number in range(80):  # long enough to be seen by a process that has to wait for a processor
+            await pool.enqueue_job("nap", 0.8 + 0.01 * (number % 5))
         await eventually(lambda: empty(pool), within_s=30)
     await pool.enqueue_job("nap", 1, _defer_by=timedelta(seconds=30))
     await eventually(lambda: len(process.file.read_text().splitlines()) == 81)

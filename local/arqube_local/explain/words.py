@@ -36,7 +36,7 @@ _REASONS: Final = {
 
 _REMEDIES: Final = {
     "MaxReplicas": "The jobs need more workers than spec.scaling.maxReplicas ({scaling.max_replicas}) allows. Raise it,"
-    " or let them wait longer with spec.scaling.maxWait.",
+    " or set an easier target.",
     "MinReplicas": "Fewer would do, but spec.scaling.minReplicas keeps {scaling.min_replicas}. Lower it to let"
     " them go.",
     "Schedule": "Fewer would do, but a window of spec.scaling.schedules is open. Nothing to do, unless it"
