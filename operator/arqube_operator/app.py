@@ -18,9 +18,10 @@ from arqube_operator.kube.client import ApiError, KubeClient
 from arqube_operator.kube.leadership import LeaderElector
 from arqube_operator.metrics import Metrics
 from arqube_operator.observe.addresses import AddressResolver
-from arqube_operator.observe.cluster import ClusterCache, Key
+from arqube_operator.observe.cluster import ClusterCache, Key, Versions
 from arqube_operator.observe.queues import QueueObserver
 from arqube_operator.observe.watches import Watches
+from arqube_operator.observe.workers import follow_workers
 from arqube_operator.settings import Settings
 from arqube_operator.workqueue import WorkQueue
 
@@ -79,7 +80,7 @@ class Operator:
             queue.add(key, now=spec_changed)
 
         cache = ClusterCache(wake)
-        observer = QueueObserver(queue.add, self._metrics.redis_failed)
+        observer = QueueObserver(lambda key, reading: controller.read(key, reading), self._metrics)
         resolver = AddressResolver(client)
         events = EventPoster(client, OPERATOR, self._settings.identity, time.time)
         executor = Executor(client, events)
@@ -89,9 +90,10 @@ class Operator:
         self._metrics.leader.set(1)
         log.info("leadership.started", identity=self._settings.identity)
         try:
-            await self._resync(client, cache)
+            versions = await self._resync(client, cache)
             async with asyncio.TaskGroup() as group:
                 group.create_task(_until_ended(watches.start()), name="watches")
+                group.create_task(follow_workers(client, cache, versions), name="workers")
                 group.create_task(controller.run(), name="controller")
                 group.create_task(events.run(), name="events")
                 group.create_task(self._keep_in_sync(client, cache), name="resync")
@@ -107,15 +109,13 @@ class Operator:
             await asyncio.sleep(RESYNC_S)
             await self._resync(client, cache)
 
-    async def _resync(self, client: KubeClient, cache: ClusterCache) -> None:
+    async def _resync(self, client: KubeClient, cache: ClusterCache) -> Versions:
         while True:
             try:
-                await cache.resync(client, self._settings.scopes)
+                return await cache.resync(client, self._settings.scopes)
             except ApiError as error:
                 log.warning("resync.failed", error=str(error), retry_in_s=RESYNC_RETRY_S)
                 await asyncio.sleep(RESYNC_RETRY_S)
-            else:
-                return
 
     async def _pulse(self) -> None:
         while True:

@@ -14,16 +14,19 @@ from typing import Any, Final
 
 import structlog
 
-from arqube_operator.api.v1alpha1 import InvalidTaskQueueError, TaskQueue
+from arqube_operator.api.v1alpha1 import TaskQueueSpec
 from arqube_operator.decide.plan import Plan, decide, show_only
-from arqube_operator.decide.state import Deployment, Identity, Memory, Problem, State
+from arqube_operator.decide.rest import does_nothing
+from arqube_operator.decide.state import Deployment, Memory, Problem, State
 from arqube_operator.decide.status import invalid_status
 from arqube_operator.execute.executor import Executor, Outcome
 from arqube_operator.kube.client import ApiError
 from arqube_operator.metrics import Metrics
 from arqube_operator.observe.addresses import AddressResolver
 from arqube_operator.observe.cluster import ClusterCache, Key
+from arqube_operator.observe.objects import KnownTaskQueue
 from arqube_operator.observe.queues import QueueObserver, Reading
+from arqube_operator.rests import Rests
 from arqube_operator.workqueue import WorkQueue
 from arqube_queue.snapshot import SnapshotQuery
 
@@ -62,6 +65,12 @@ class Controller:
         self._clock = clock
         self._memories: dict[Key, tuple[str, Memory]] = {}
         self._unread: set[Key] = set()
+        self._rests = Rests()
+
+    def read(self, key: Key, reading: Reading) -> None:
+        """Wake ``key`` for a new reading of its queue, unless it rests and that tells nothing new."""
+        if not self._rests.covers(key, reading, self._clock()):
+            self._queue.add(key)
 
     async def run(self) -> None:
         """Reconcile until cancelled."""
@@ -101,44 +110,45 @@ class Controller:
         Raises:
             ApiError: The API server refused or failed; what it refused for good is remembered and shown.
         """
-        body = self._cache.task_queue(key)
-        if body is None or "deletionTimestamp" in body["metadata"]:
+        known = self._cache.task_queue(key)
+        if known is None or known.deleting:
             self._forget(key)
             return
-        try:
-            task_queue = TaskQueue.from_object(body)
-        except InvalidTaskQueueError as error:
-            await self._refuse(key, body, error)
+        if known.spec is None:
+            await self._refuse(key, known)
             return
-        state = await self._observe(key, body, task_queue)
-        plan = decide(state, self._clock())
+        state = await self._observe(key, known, known.spec)
+        now = self._clock()
+        plan = decide(state, now)
         if plan.memory.retire is not None:
             self._queues.retire(key, state.identity.uid, plan.retire)
         self._metrics.decided(key, state, plan)
-        await self._execute(key, state, body, plan)
+        await self._execute(key, state, known.live_status, plan)
+        if does_nothing(plan):
+            self._rests.begin(key, replace(state, memory=self._memories[key][1]), now)
 
-    async def _refuse(self, key: Key, body: Mapping[str, Any], error: InvalidTaskQueueError) -> None:
+    async def _refuse(self, key: Key, known: KnownTaskQueue) -> None:
         """Show that the object cannot be understood: the CRD lets pass what this operator does not know."""
-        log.warning("task_queue.invalid", task_queue=str(key), error=str(error))
+        self._queues.forget(key)
+        log.warning("task_queue.invalid", task_queue=str(key), error=known.problem)
         self._metrics.failed("invalid")
-        identity, live = _identity(body), body.get("status", {})
+        live = known.live_status
         shown = {(condition["reason"], condition["message"]) for condition in live.get("conditions", ())}
-        if ("InvalidSpec", str(error)) not in shown:
-            status = invalid_status(identity, str(error), self._clock())
-            self._took(key, Outcome(task_queue=await self._executor.write_status(identity, live, status)))
+        if ("InvalidSpec", known.problem) not in shown:
+            status = invalid_status(known.identity, known.problem, self._clock())
+            self._took(key, Outcome(task_queue=await self._executor.write_status(known.identity, live, status)))
 
-    async def _observe(self, key: Key, body: Mapping[str, Any], task_queue: TaskQueue) -> State:
-        identity = _identity(body)
+    async def _observe(self, key: Key, known: KnownTaskQueue, spec: TaskQueueSpec) -> State:
         state = State(
-            identity=identity,
-            spec=task_queue.spec,
-            status=task_queue.status,
+            identity=known.identity,
+            spec=spec,
+            status=known.status,
             runtime_image=self._runtime_image,
             deployment=self._cache.deployment(key),
             pods=self._cache.pods(key),
-            memory=self._memory(key, identity.uid),
+            memory=self._memory(key, known.identity.uid),
         )
-        address = await self._addresses.resolve(key.namespace, task_queue.spec.redis)
+        address = await self._addresses.resolve(key.namespace, spec.redis)
         if isinstance(address, Problem):
             self._queues.forget(key)
             self._unread.add(key)
@@ -147,18 +157,18 @@ class Controller:
             self._unread.discard(key)
             memory = state.memory
             query = SnapshotQuery(
-                task_queue.spec.queue_name,
+                spec.queue_name,
                 horizon_s=state.startup_s,
                 retiring=memory.retire or frozenset(),
                 # Until it has decided a new leader leaves the marks of the last one as they are.
-                owner="" if memory.retire is None else identity.uid,
+                owner="" if memory.retire is None else known.identity.uid,
                 workers=_workers(state.deployment),
             )
             reading = self._queues.watch(key, address, query)
         return replace(state, queue=reading.snapshot, redis_problem=reading.problem)
 
-    async def _execute(self, key: Key, state: State, body: Mapping[str, Any], plan: Plan) -> None:
-        uid, live_status = state.identity.uid, body.get("status", {})
+    async def _execute(self, key: Key, state: State, live_status: Mapping[str, Any], plan: Plan) -> None:
+        uid = state.identity.uid
         # A write that fails does not count as made.
         unwritten = replace(
             plan.memory, applied_s=state.memory.applied_s, status_s=state.memory.status_s, leaving=state.memory.leaving
@@ -201,24 +211,24 @@ class Controller:
         if outcome.scale is not None:
             self._cache.put_scale(key, outcome.scale)
         if outcome.task_queue is not None:
-            self._cache.put_task_queue(outcome.task_queue)
+            self._cache.put_task_queue(outcome.task_queue, written=True)
 
     def _memory(self, key: Key, uid: str) -> Memory:
         """What is remembered of this object; one of the same name that was made anew starts afresh."""
         known_uid, memory = self._memories.get(key, (uid, Memory()))
-        return memory if known_uid == uid else Memory()
+        if known_uid != uid:
+            self._rests.forget(key)
+            return Memory()
+        self._memories[key] = uid, self._rests.end(key, memory)
+        return self._memories[key][1]
 
     def _forget(self, key: Key) -> None:
         self._memories.pop(key, None)
+        self._rests.forget(key)
         self._unread.discard(key)
         self._queues.forget(key)
         self._queue.forget(key)
         self._metrics.forget(key)
-
-
-def _identity(body: Mapping[str, Any]) -> Identity:
-    metadata = body["metadata"]
-    return Identity(metadata["name"], metadata["namespace"], metadata["uid"], metadata.get("generation", 0))
 
 
 def _workers(live: Deployment | None) -> tuple[int, int]:

@@ -17,6 +17,8 @@ from arqube_operator.observe.cluster import Key
 from arqube_queue.model import QueueSnapshot
 
 _TASK_QUEUE: Final = ("namespace", "taskqueue")
+_DELAYS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Buckets of the ticks' delays, in seconds: the tick itself, 1 s, is one of the limits."""
 
 
 class _Shown(NamedTuple):
@@ -124,6 +126,15 @@ class Metrics:
         self._reconciles = Histogram(
             "arqube_operator_reconcile_duration_seconds", "Time of one reconcile pass.", registry=registry
         )
+        self._tick_delays = Histogram(
+            "arqube_operator_tick_delay_seconds",
+            "Time from when the queues of one Redis were due to be read to when that began.",
+            registry=registry,
+            buckets=_DELAYS,
+        )
+        self._redis_pipelines = Counter(
+            "arqube_operator_redis_pipelines", "Pipelines of reads that were sent to a Redis.", registry=registry
+        )
         self._redis_errors = Counter(
             "arqube_operator_redis_errors", "Reads of a Redis that failed.", ("reason",), registry=registry
         )
@@ -138,6 +149,14 @@ class Metrics:
     def failed(self, cause: str) -> None:
         """A pass failed for one of a few causes."""
         self._failures.labels(cause).inc()
+
+    def ticked(self, delay_s: float) -> None:
+        """The queues of one Redis begin to be read, ``delay_s`` seconds after they were due to be."""
+        self._tick_delays.observe(delay_s)
+
+    def redis_asked(self) -> None:
+        """A pipeline of reads is sent to a Redis."""
+        self._redis_pipelines.inc()
 
     def redis_failed(self, reason: str) -> None:
         """A Redis could not be read."""

@@ -216,7 +216,11 @@ class StandInWorkers:
         while not self._stopped.is_set():
             live = await self._client.get(DEPLOYMENTS, "default", f"{self._name}-worker")
             if live is not None:
-                await self._follow(live)
+                try:
+                    await self._follow(live)
+                except ApiError as error:
+                    if error.status != 404:  # The Deployment went meanwhile.
+                        raise
             for pod in self.pods:
                 await self._beat(pod)
             with suppress(TimeoutError):

@@ -402,3 +402,19 @@ async def test_a_namespace_takes_what_is_in_it_along(api: Any, namespace: str, e
 def _reference(owner: dict[str, Any]) -> dict[str, Any]:
     metadata = owner["metadata"]
     return {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": metadata["name"], "uid": metadata["uid"]}
+
+
+async def test_a_list_comes_in_pages_of_the_state_at_its_first(
+    api: Any, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arqube_operator.kube.client.PAGE_SIZE", 2)
+    for name in ("a", "b", "c", "d", "e"):
+        await api.client.create(CONFIG_MAPS, namespace, config_map(name), field_manager="test")
+    pages = []
+    async for items, version in api.client.pages(CONFIG_MAPS, namespace):
+        pages.append(([item["metadata"]["name"] for item in items if len(item["metadata"]["name"]) == 1], version))
+        await api.client.apply(CONFIG_MAPS, namespace, "a", config_map("a", changed="yes"), field_manager="test")
+
+    assert [name for names, _ in pages for name in names] == ["a", "b", "c", "d", "e"]
+    assert len({version for _, version in pages}) == 1
+    assert len(pages) == 3, "two, two, and what is left"

@@ -30,12 +30,20 @@ class Watched:
     def __init__(self) -> None:
         self.woken: Counter[Key] = Counter()
         self.errors: Counter[str] = Counter()
-        self.observer = QueueObserver(self._wake, self._error, tick_s=TICK_S)
+        self.delays: list[float] = []
+        self.pipelines = 0
+        self.observer = QueueObserver(self._wake, self, tick_s=TICK_S)
 
-    def _wake(self, key: Key) -> None:
+    def _wake(self, key: Key, reading: Reading) -> None:
         self.woken[key] += 1
 
-    def _error(self, reason: str) -> None:
+    def ticked(self, delay_s: float) -> None:
+        self.delays.append(delay_s)
+
+    def redis_asked(self) -> None:
+        self.pipelines += 1
+
+    def redis_failed(self, reason: str) -> None:
         self.errors[reason] += 1
 
     def read(self, address: RedisAddress, key: Key = EMAILS, queue: str = "arq:queue") -> Reading:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 from arqube_operator.kube.client import DEPLOYMENTS, PODS, TASK_QUEUES, KubeClient, Resource
@@ -28,10 +29,12 @@ class Lister:
         self._version = version
         self._objects = objects
 
-    async def list(
+    async def pages(
         self, resource: Resource, namespace: str | None, *, label_selector: str = ""
-    ) -> tuple[list[dict[str, Any]], str]:
-        return self._objects.get(resource.plural, []), str(self._version)
+    ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
+        for body in self._objects.get(resource.plural, []):
+            yield [body], str(self._version)
+        yield [], str(self._version)
 
 
 def task_queue(version: int, generation: int = 1) -> dict[str, Any]:
@@ -166,11 +169,12 @@ async def test_every_watched_namespace_is_listed() -> None:
     asked: list[tuple[str, str | None, str]] = []
 
     class Recorder(Lister):
-        async def list(
+        async def pages(
             self, resource: Resource, namespace: str | None, *, label_selector: str = ""
-        ) -> tuple[list[dict[str, Any]], str]:
+        ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
             asked.append((resource.plural, namespace, label_selector))
-            return await super().list(resource, namespace)
+            async for page in super().pages(resource, namespace):
+                yield page
 
     await ClusterCache(Woken()).resync(cast("KubeClient", Recorder(1)), ("shop", "mail"))
 

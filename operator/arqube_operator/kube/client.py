@@ -39,8 +39,8 @@ REQUEST_TIMEOUT_S: Final = 15.0
 WATCH_TIMEOUT_S: Final = 300
 """Seconds after which the server is asked to end a watch, so that a connection that died silently is noticed."""
 WATCH_GRACE_S: Final = 30.0
-PAGE_SIZE: Final = 500
-"""Objects in one answer to a list, as kubectl and client-go ask for."""
+PAGE_SIZE: Final = 100
+"""Objects in one answer to a list: as JSON and as dicts a page takes some MiB."""
 
 _JSON: Final = "application/json"
 _APPLY: Final = "application/apply-patch+yaml"
@@ -113,11 +113,10 @@ class KubeClient:
                 return None
             raise
 
-    async def list(
+    async def pages(
         self, resource: Resource, namespace: str | None, *, label_selector: str = "", field_selector: str = ""
-    ) -> tuple[list[dict[str, Any]], str]:
-        """All objects of a namespace, or with None of all namespaces, and the resourceVersion to watch from."""
-        items: list[dict[str, Any]] = []
+    ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
+        """All objects page by page, each page with the resourceVersion of the whole, which is that of the first."""
         query = {"limit": str(PAGE_SIZE)}
         if label_selector:
             query["labelSelector"] = label_selector
@@ -126,12 +125,24 @@ class KubeClient:
         while True:
             page = await self._request("GET", resource, namespace, query=query)
             # Built-in kinds leave both out of lists, though not out of watches: callers see one form.
-            items += (
+            items = [
                 {"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page["items"] or ()
-            )
+            ]
+            yield items, page["metadata"]["resourceVersion"]
             if not (following := page["metadata"].get("continue")):
-                return items, page["metadata"]["resourceVersion"]
+                return
             query["continue"] = following
+
+    async def list(
+        self, resource: Resource, namespace: str | None, *, label_selector: str = "", field_selector: str = ""
+    ) -> tuple[list[dict[str, Any]], str]:
+        """All objects of a namespace, or with None of all namespaces, and the resourceVersion to watch from."""
+        items: list[dict[str, Any]] = []
+        version = ""
+        pages = self.pages(resource, namespace, label_selector=label_selector, field_selector=field_selector)
+        async for page, version in pages:  # noqa: B007
+            items += page
+        return items, version
 
     async def watch(
         self, resource: Resource, namespace: str | None, *, label_selector: str = "", resource_version: str = ""

@@ -1,7 +1,7 @@
 """What Kubernetes holds of our TaskQueues and their workers: a cache fed by watch events and made whole by lists.
 
 Events can be missed (a watch that reconnects does not tell what went meanwhile), so ``resync`` lists everything again
-from time to time and forgets what is gone. Only the facts a decision needs are kept of Deployments and pods.
+from time to time and forgets what is gone. Only the facts a decision needs are kept.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from arqube_operator.decide.manifest import MANAGED_BY, MANAGED_BY_LABEL, TASK_QUEUE_LABEL, deployment_name
 from arqube_operator.decide.state import Deployment, Pod
-from arqube_operator.kube.client import DEPLOYMENTS, PODS, TASK_QUEUES, KubeClient
-from arqube_operator.observe.objects import read_deployment, read_pod
+from arqube_operator.kube.client import DEPLOYMENTS, PODS, TASK_QUEUES, KubeClient, Resource
+from arqube_operator.observe.objects import KnownTaskQueue, read_deployment, read_pod, read_task_queue
 
 WORKER_SELECTOR: Final = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
 """Labels of the Deployments and pods that are ours."""
+
+Versions = dict[tuple[Resource, str | None], str]
+"""The resourceVersion of what was listed, by kind and namespace."""
 
 
 class Key(NamedTuple):
@@ -45,13 +48,13 @@ class ClusterCache:
 
     def __init__(self, wake: Wake) -> None:
         self._wake = wake
-        self._task_queues: dict[Key, Mapping[str, Any]] = {}
+        self._task_queues: dict[Key, KnownTaskQueue] = {}
         self._deployments: dict[Key, Deployment] = {}
         self._pods: dict[Key, dict[str, Pod]] = {}
         self._versions: dict[tuple[str, Key, str], int] = {}
 
-    def task_queue(self, key: Key) -> Mapping[str, Any] | None:
-        """The object as the API server has it; None when it is gone."""
+    def task_queue(self, key: Key) -> KnownTaskQueue | None:
+        """The TaskQueue; None when it is gone."""
         return self._task_queues.get(key)
 
     def deployment(self, key: Key) -> Deployment | None:
@@ -62,28 +65,32 @@ class ClusterCache:
         """The workers' pods."""
         return tuple(self._pods.get(key, {}).values())
 
-    def put_task_queue(self, body: Mapping[str, Any], *, gone: bool = False) -> None:
-        """Take in a TaskQueue, from an event or from the answer to a write."""
+    def put_task_queue(self, body: Mapping[str, Any], *, gone: bool = False, written: bool = False) -> None:
+        """Take in a TaskQueue, from an event or, if ``written``, from the answer to a write.
+
+        Such an answer wakes nobody unless it tells a new spec too: the pass that wrote knows the rest.
+        """
         metadata = body["metadata"]
         key = Key(metadata["namespace"], metadata["name"])
         if not self._is_news(("taskqueue", key, ""), metadata, gone):
             return
         known = self._task_queues.pop(key, None)
         if not gone:
-            self._task_queues[key] = body
-        same = known is not None and known["metadata"].get("generation") == metadata.get("generation")
-        self._wake(key, spec_changed=not same)
+            self._task_queues[key] = read_task_queue(body, known)
+        same = known is not None and known.identity.generation == metadata.get("generation", 0)
+        if gone or not (same and written):
+            self._wake(key, spec_changed=not same)
 
     def put_deployment(self, body: Mapping[str, Any], *, gone: bool = False) -> None:
         """Take in a Deployment of ours, from an event or from the answer to a write."""
         key = _owner(body)
         if key is None or not self._is_news(("deployment", key, ""), body["metadata"], gone):
             return
-        if gone:
-            self._deployments.pop(key, None)
-        else:
+        known = self._deployments.pop(key, None)
+        if not gone:
             self._deployments[key] = read_deployment(body)
-        self._wake(key)
+        if self._deployments.get(key) != known:
+            self._wake(key)
 
     def put_scale(self, key: Key, scale: Mapping[str, Any]) -> None:
         """Take in the answer to a write of ``/scale``, which comes before the event that tells the same."""
@@ -99,37 +106,39 @@ class ClusterCache:
         if key is None or not self._is_news(("pod", key, name), body["metadata"], gone):
             return
         pods = self._pods.setdefault(key, {})
-        pods.pop(name, None)
+        known = pods.pop(name, None)
         if not gone:
             pods[name] = read_pod(body)
+        changed = pods.get(name) != known
         if not pods:
             del self._pods[key]
-        self._wake(key)
+        if changed:
+            self._wake(key)
 
-    async def resync(self, client: KubeClient, namespaces: tuple[str | None, ...]) -> None:
-        """List everything in ``namespaces`` (None is all of them) and forget what is gone.
+    async def resync(self, client: KubeClient, namespaces: tuple[str | None, ...]) -> Versions:
+        """List everything in ``namespaces`` (None is all of them) and forget what is gone; where to watch from.
 
         Raises:
             ApiError: A list failed; what was known stays.
         """
+        versions: Versions = {}
         for kind, resource, selector, put in (
             ("taskqueue", TASK_QUEUES, "", self.put_task_queue),
             ("deployment", DEPLOYMENTS, WORKER_SELECTOR, self.put_deployment),
             ("pod", PODS, WORKER_SELECTOR, self.put_pod),
         ):
-            listed: list[Mapping[str, Any]] = []
-            versions = []
+            present: set[tuple[str, str]] = set()
             for namespace in namespaces:
-                items, version = await client.list(resource, namespace, label_selector=selector)
-                listed += items
-                versions.append(int(version))
-            for body in listed:
-                put(body)
-            self._forget_gone(kind, listed, min(versions))
+                async for page, version in client.pages(resource, namespace, label_selector=selector):
+                    versions[resource, namespace] = version
+                    for body in page:
+                        put(body)
+                        present.add((body["metadata"]["namespace"], body["metadata"]["name"]))
+            self._forget_gone(kind, present, min(int(versions[resource, namespace]) for namespace in namespaces))
+        return versions
 
-    def _forget_gone(self, kind: str, listed: list[Mapping[str, Any]], version: int) -> None:
-        """What is known of ``kind``, is not ``listed`` and was known before the list was made, is gone."""
-        present = {(body["metadata"]["namespace"], body["metadata"]["name"]) for body in listed}
+    def _forget_gone(self, kind: str, present: set[tuple[str, str]], version: int) -> None:
+        """What is known of ``kind``, is not ``present`` in a list and was known before that was made, is gone."""
         for (of_kind, key, pod), known in list(self._versions.items()):
             name = {"taskqueue": key.name, "deployment": deployment_name(key.name), "pod": pod}[of_kind]
             if of_kind != kind or known > version or (key.namespace, name) in present:
@@ -144,8 +153,9 @@ class ClusterCache:
             self._wake(key)
 
     def _is_news(self, which: tuple[str, Key, str], metadata: Mapping[str, Any], gone: bool) -> bool:
-        version = int(metadata.get("resourceVersion", 0))
-        if version < self._versions.get(which, 0):
+        version, known = int(metadata.get("resourceVersion", 0)), self._versions.get(which, 0)
+        # A Deployment's version may be known from its Scale, which does not tell all.
+        if version < known or (version == known and not gone and which[0] == "taskqueue"):
             return False
         if gone:
             self._versions.pop(which, None)

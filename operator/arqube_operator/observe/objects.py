@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from pydantic import ValidationError
+
+from arqube_operator.api.v1alpha1 import InvalidTaskQueueError, TaskQueue, TaskQueueSpec, TaskQueueStatus
 from arqube_operator.decide.manifest import DELETION_COST_ANNOTATION, SPEC_HASH_ANNOTATION
-from arqube_operator.decide.state import UNSCHEDULABLE, Deployment, Pod
+from arqube_operator.decide.state import UNSCHEDULABLE, Deployment, Identity, Pod
 from arqube_queue import exit_codes
 
 _FAILURES: Final = {
@@ -38,6 +42,45 @@ _TEMPLATE_LABEL: Final = "pod-template-hash"
 """Kubernetes' label of the pods of a Deployment's ReplicaSet."""
 _CRASHES: Final = 2
 """A container that has ended after so many restarts is taken to crash, not to be restarted once."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTaskQueue:
+    """A TaskQueue as the API server has it.
+
+    Attributes:
+        identity: Which one.
+        live_status: Its status in Kubernetes' JSON.
+        spec: What is asked for; None where the object cannot be understood.
+        status: The same as ``live_status``, as far as it is understood.
+        problem: Why the object cannot be understood; names field and remedy.
+        deleting: It was asked to go.
+    """
+
+    identity: Identity
+    live_status: Mapping[str, Any]
+    spec: TaskQueueSpec | None
+    status: TaskQueueStatus
+    problem: str = ""
+    deleting: bool = False
+
+
+def read_task_queue(body: Mapping[str, Any], known: KnownTaskQueue | None = None) -> KnownTaskQueue:
+    """The facts of a TaskQueue; ``known``, what it was before, spares reading a spec that is of the same generation."""
+    metadata, status = body["metadata"], body.get("status", {})
+    identity = Identity(metadata["name"], metadata["namespace"], metadata.get("uid", ""), metadata.get("generation", 0))
+    deleting = "deletionTimestamp" in metadata
+    if known is not None and known.spec is not None and known.identity == identity:
+        try:
+            understood = TaskQueueStatus.model_validate(status, by_alias=True, by_name=False)
+            return replace(known, live_status=status, status=understood, deleting=deleting)
+        except ValidationError:
+            pass  # Told below, with the path of the field.
+    try:
+        task_queue = TaskQueue.from_object(body)
+    except InvalidTaskQueueError as error:
+        return KnownTaskQueue(identity, status, None, TaskQueueStatus(), str(error), deleting)
+    return KnownTaskQueue(identity, status, task_queue.spec, task_queue.status, deleting=deleting)
 
 
 def read_deployment(body: Mapping[str, Any]) -> Deployment:

@@ -1,4 +1,4 @@
-"""Reads all queues of one Redis in one round trip a tick, and says who may look again.
+"""Reads all queues of one Redis each tick, many in one round trip, and says who may look again.
 
 One task a Redis address. A server that does not answer is tried again with growing pauses; its queues show why.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from itertools import islice
+from typing import Final, Protocol
 
 import structlog
 from redis.asyncio import Redis
@@ -26,6 +27,8 @@ LONGEST_PAUSE_S: Final = 10.0
 PAYLOADS_S: Final = 60.0
 """Pause between looks for payloads that are about to expire before their jobs ran."""
 READ_TIMEOUT_S: Final = 5.0
+PIPELINE: Final = 200
+"""Queues read in one round trip: between two of them others have their turn, on Redis and in our loop."""
 
 log = structlog.get_logger(__name__)
 
@@ -38,12 +41,25 @@ class Reading:
     problem: Problem | None = None
 
 
+class Meter(Protocol):
+    """Who counts what reading takes."""
+
+    def ticked(self, delay_s: float) -> None:
+        """The queues of one Redis begin to be read, ``delay_s`` seconds after they were due to be."""
+
+    def redis_asked(self) -> None:
+        """A pipeline of reads is sent to a Redis."""
+
+    def redis_failed(self, reason: str) -> None:
+        """A Redis could not be read."""
+
+
 class QueueObserver:
     """Watches the queues it is asked to; ``wake`` is called after each reading of a key's queue."""
 
-    def __init__(self, wake: Callable[[Key], None], on_error: Callable[[str], None], *, tick_s: float = TICK_S) -> None:
+    def __init__(self, wake: Callable[[Key, Reading], None], meter: Meter, *, tick_s: float = TICK_S) -> None:
         self._wake = wake
-        self._on_error = on_error
+        self._meter = meter
         self._tick_s = tick_s
         self._readings: dict[Key, Reading] = {}
         self._addresses: dict[Key, RedisAddress] = {}
@@ -90,25 +106,26 @@ class QueueObserver:
         client = address.connect(timeout_s=READ_TIMEOUT_S)
         failures = 0
         ranks: dict[Key, int] = {}
-        payloads_due = loop.time()
+        due = payloads_due = loop.time()
         try:
             # Not only the cancellation ends it: redis-py may swallow one that meets a command (seen on Python 3.11).
             while self._tasks.get(address) is asyncio.current_task():
                 started = loop.time()
+                self._meter.ticked(started - due)
                 problem = await self._read(client, address)
                 if problem is None:
                     failures = 0
                     if started >= payloads_due:
                         ranks = await self._keep_payloads(client, address, ranks)
                         payloads_due = started if any(ranks.values()) else started + PAYLOADS_S
-                    pause = self._tick_s - (loop.time() - started)
+                    due = started + self._tick_s
                 else:
                     if failures == 0:
                         log.warning("redis.unreachable", redis=address.label, reason=problem.reason)
-                    self._on_error(problem.reason)
+                    self._meter.redis_failed(problem.reason)
                     failures += 1
-                    pause = min(LONGEST_PAUSE_S, self._tick_s * 2 ** min(failures - 1, 10))
-                await asyncio.sleep(max(0.0, pause))
+                    due = loop.time() + min(LONGEST_PAUSE_S, self._tick_s * 2 ** min(failures - 1, 10))
+                await asyncio.sleep(max(0.0, due - loop.time()))
         finally:
             await client.aclose()
 
@@ -116,6 +133,8 @@ class QueueObserver:
         """A page of each queue: workers do the same, but a queue that was held for a day may have none."""
         following = {}
         for key, query in list(self._queries.get(address, {}).items()):
+            if (snapshot := self._readings.get(key, Reading()).snapshot) is None or not snapshot.waiting:
+                continue  # Nothing is overdue.
             try:
                 async with asyncio.timeout(READ_TIMEOUT_S):
                     following[key] = await keep_payloads(client, query.queue, first=ranks.get(key, 0))
@@ -124,28 +143,30 @@ class QueueObserver:
         return following
 
     async def _read(self, client: Redis, address: RedisAddress) -> Problem | None:
-        """One round trip for all queues of the address; the problem of the server as a whole, if it has one."""
-        queries = dict(self._queries[address])
-        try:
-            async with asyncio.timeout(READ_TIMEOUT_S):
-                results = await read_snapshots(client, list(queries.values()))
-        except (RedisError, OSError, TimeoutError) as error:
-            problem = _problem_of_server(address, error)
-            for key in queries:
-                self._put(key, address, Reading(self._readings.get(key, Reading()).snapshot, problem))
-            return problem
-        for (key, query), result in zip(queries.items(), results, strict=True):
-            if isinstance(result, QueueSnapshot):
-                self._put(key, address, Reading(result))
-            else:
-                problem = _problem_of_queue(address, query, result)
-                self._put(key, address, Reading(self._readings.get(key, Reading()).snapshot, problem))
+        """Read all queues of the address; the problem of the server as a whole, if it has one."""
+        waiting = iter(list(self._queries[address].items()))
+        while queries := dict(islice(waiting, PIPELINE)):
+            self._meter.redis_asked()
+            try:
+                async with asyncio.timeout(READ_TIMEOUT_S):
+                    results = await read_snapshots(client, list(queries.values()))
+            except (RedisError, OSError, TimeoutError) as error:
+                problem = _problem_of_server(address, error)
+                for key in (*queries, *dict(waiting)):
+                    self._put(key, address, Reading(self._readings.get(key, Reading()).snapshot, problem))
+                return problem
+            for (key, query), result in zip(queries.items(), results, strict=True):
+                if isinstance(result, QueueSnapshot):
+                    self._put(key, address, Reading(result))
+                else:
+                    problem = _problem_of_queue(address, query, result)
+                    self._put(key, address, Reading(self._readings.get(key, Reading()).snapshot, problem))
         return None
 
     def _put(self, key: Key, address: RedisAddress, reading: Reading) -> None:
         if self._addresses.get(key) == address:  # It may have been forgotten or moved while we read.
             self._readings[key] = reading
-            self._wake(key)
+            self._wake(key, reading)
 
 
 def _problem_of_server(address: RedisAddress, error: Exception) -> Problem:

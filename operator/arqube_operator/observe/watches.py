@@ -1,4 +1,4 @@
-"""Kubernetes' watch events by kopf, in a thread and event loop of its own.
+"""Watch events of TaskQueues by kopf, in a thread and event loop of its own.
 
 Only ``on.event`` handlers: they write nothing on the objects, no finalizer and no annotation. The events feed the cache
 and wake the reconcile loop; nothing is decided here.
@@ -14,15 +14,13 @@ from typing import Any
 import kopf
 import structlog
 
-from arqube_operator.observe.cluster import WORKER_SELECTOR, ClusterCache
+from arqube_operator.observe.cluster import ClusterCache
 
 log = structlog.get_logger(__name__)
 
-Put = Callable[..., None]
-
 
 class Watches:
-    """kopf's watches of TaskQueues, Deployments and pods, feeding ``cache`` in the loop that called ``start``."""
+    """kopf's watches of TaskQueues, feeding ``cache`` in the loop that called ``start``."""
 
     def __init__(self, cache: ClusterCache, namespaces: tuple[str | None, ...], kubeconfig: str | None) -> None:
         self._cache = cache
@@ -72,21 +70,14 @@ class Watches:
     def _registry(self, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
 
-        def feed(put: Put) -> Callable[..., None]:
-            def handle(type: str | None, body: Mapping[str, Any], **_: Any) -> None:  # noqa: A002 - kopf's name
-                _call(loop, _put, put, dict(body), type == "DELETED")
-
-            return handle
+        def feed(type: str | None, body: Mapping[str, Any], **_: Any) -> None:  # noqa: A002 - kopf's name
+            _call(loop, _put, self._cache, dict(body), type == "DELETED")
 
         def login(**arguments: Any) -> kopf.ConnectionInfo | None:
             return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
 
         kopf.on.login(registry=registry, retries=3)(login)
-        kopf.on.event("arqube.dev", "v1alpha1", "taskqueues", registry=registry, id="task-queue")(
-            feed(self._cache.put_task_queue)
-        )
-        kopf.on.event("apps", "v1", "deployments", registry=registry, id="deployment")(feed(self._cache.put_deployment))
-        kopf.on.event("", "v1", "pods", registry=registry, id="pod")(feed(self._cache.put_pod))
+        kopf.on.event("arqube.dev", "v1alpha1", "taskqueues", registry=registry, id="task-queue")(feed)
         return registry
 
 
@@ -97,14 +88,11 @@ def _settings() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 30
     # kopf would watch CRDs and namespaces for kinds that come and go; ours are there, or the first list had failed.
     settings.scanning.disabled = True
-    # The keys must be tuples: kopf takes a plain string for a selector that matches nothing.
-    settings.watching.label_selectors[("apps", "v1", "deployments")] = WORKER_SELECTOR
-    settings.watching.label_selectors[("v1", "pods")] = WORKER_SELECTOR
     return settings
 
 
-def _put(put: Put, body: Mapping[str, Any], gone: bool) -> None:
-    put(body, gone=gone)
+def _put(cache: ClusterCache, body: Mapping[str, Any], gone: bool) -> None:
+    cache.put_task_queue(body, gone=gone)
 
 
 def _finish(ended: asyncio.Future[None], error: BaseException | None) -> None:
