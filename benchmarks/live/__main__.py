@@ -56,7 +56,7 @@ async def until(condition: Callable[[], bool], within_s: float, what: str) -> No
 
 async def warm_up(arq: ArqRedis, fleets: tuple[Fleet, ...]) -> None:
     """Let both sides go from zero and back, and see that the HPA acts: KEDA's part alone gives one pod at most."""
-    await enqueue(arq, QUEUES, WARM_UP, time.monotonic())
+    await enqueue(arq, QUEUES, WARM_UP, time.monotonic(), "warm-up")
     say(f"warming up; the API server gives {stage.served_metric()} for KEDA's queue")
     ours, keda = fleets
     await until(lambda: ours.replicas.peak(0) >= 1 and keda.replicas.peak(0) >= 2, 120, "scaling up in the warm-up")
@@ -86,7 +86,7 @@ async def compare(port: int, jobs: list[Job], chart_path: Path | None) -> dict[s
             begin = time.monotonic() + 1
             start_s = begin + await redis_offset_s(arq)
             say(f"the load begins: {len(jobs)} jobs in {jobs[-1].at_s:.0f} s")
-            await enqueue(arq, QUEUES, jobs, begin)
+            await enqueue(arq, QUEUES, jobs, begin, "load")
             say("the load has ended; waiting until both sides are at zero")
             await until(lambda: all(fleet.is_at_zero for fleet in fleets), DRAIN_S, "zero pods after the load")
         runs = {name: await runs_of(arq, name, len(jobs)) for name in QUEUES}

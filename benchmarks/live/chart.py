@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.live.figures import TARGET_S
 from benchmarks.live.fleet import Fleet
 from benchmarks.live.load import Job
 
@@ -45,8 +44,6 @@ def draw(
         due, wait = zip(*waited[name], strict=True)
         waits.scatter(due, wait, s=9, alpha=0.5, color=_COLOURS[name], label=_LABELS[name], edgecolors="none")
     pods.set_ylabel("pods, from creation to end")
-    waits.axhline(TARGET_S, color="#57606a", linewidth=0.8, linestyle="--")
-    waits.text(end_s, TARGET_S, f"{TARGET_S:g} s", ha="right", va="bottom", fontsize=8, color="#57606a")
     waits.set_ylabel("seconds a job waited")
     waits.set_xlabel("seconds from the start; a job stands at the time it was due")
     waits.set_xlim(0, end_s)

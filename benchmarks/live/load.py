@@ -55,13 +55,18 @@ def schedule(minutes: float, seed: int) -> list[Job]:
     return jobs
 
 
-async def enqueue(arq: ArqRedis, queues: tuple[str, ...], jobs: list[Job], start_s: float) -> None:
+async def enqueue(arq: ArqRedis, queues: tuple[str, ...], jobs: list[Job], start_s: float, part: str) -> None:
     """Give each job to all queues at its time; ``start_s`` is the start by the monotonic clock.
 
-    The queues take turns in getting it first, and a job's id is its number in the schedule.
+    The queues take turns in getting it first. A job's id holds its queue, the ``part`` of the run, and its number.
+
+    Raises:
+        RuntimeError: Redis has a job of that id already.
     """
     orders = itertools.cycle(itertools.permutations(queues))
     for number, job in enumerate(jobs):
         await asyncio.sleep(start_s + job.at_s - time.monotonic())
         for queue in next(orders):
-            await arq.enqueue_job("work", job.seconds, _queue_name=queue, _job_id=f"{queue}-{number}")
+            name = f"{queue}-{part}-{number}"
+            if await arq.enqueue_job("work", job.seconds, _queue_name=queue, _job_id=name) is None:
+                raise RuntimeError(f"there is a job {name} in Redis already")
