@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from arqube_local.simulate.compare import conditions, simulate
 from arqube_local.simulate.jobs import Arrival
 from arqube_local.simulate.loads import SHAPES, Load
@@ -11,10 +9,6 @@ from arqube_local.simulate.operator import Operator
 from arqube_local.simulate.results import Result
 from arqube_local.simulate.simulation import Simulation
 from arqube_operator.api.v1alpha1 import TaskQueueSpec
-
-LAST_POD_STAYS = pytest.mark.xfail(
-    reason="decide keeps the last pod for ever: without arrivals the rate's upper bound still asks for a share of one"
-)
 
 
 def _spec(**scaling: object) -> TaskQueueSpec:
@@ -29,7 +23,6 @@ def _run(load: Load, spec: TaskQueueSpec) -> tuple[Result, Simulation]:
     return simulation.run(), simulation
 
 
-@LAST_POD_STAYS
 def test_it_follows_the_queue_from_zero_and_back() -> None:
     load = Load("some", 900.0, tuple(Arrival(60.0 + at_s, 60.0 + at_s, 2.0) for at_s in range(120)))
     result, simulation = _run(load, _spec())
@@ -51,14 +44,12 @@ def test_scaling_cuts_no_job_though_jobs_outlast_every_grace() -> None:
     assert result.scale_events > 1
 
 
-@LAST_POD_STAYS
 def test_workers_are_there_before_cron_runs_are_due_from_zero() -> None:
     result, simulation = _run(SHAPES["cron"].load("cron", 1, hours=1.0), _spec())
     assert (simulation.missed_crons, result.jobs) == (0, 6)
     assert result.pod_hours < 0.5, "and not all the time"
 
 
-@LAST_POD_STAYS
 def test_deferred_jobs_start_on_time_from_zero() -> None:
     load = Load("later", 1200.0, tuple(Arrival(0.0, 900.0, 5.0) for _ in range(5)))
     result, simulation = _run(load, _spec())
