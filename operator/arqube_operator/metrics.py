@@ -10,9 +10,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from arqube_operator.api.v1alpha1 import ScalingSpec
 from arqube_operator.decide.plan import Plan
-from arqube_operator.decide.scaling import Inputs
-from arqube_operator.decide.state import State
+from arqube_operator.decide.scaling import Decision, Inputs
+from arqube_operator.decide.state import Deployment, State
 from arqube_operator.observe.cluster import Key
 from arqube_queue.model import QueueSnapshot
 
@@ -22,27 +23,31 @@ _DELAYS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class _Shown(NamedTuple):
-    """What was last seen of a TaskQueue and decided."""
+    """What was last seen of a TaskQueue and decided: no more of it, as there may be thousands."""
 
-    state: State
-    plan: Plan
+    queue: QueueSnapshot | None
+    readable: bool
+    live: Deployment | None
+    bounds: ScalingSpec
+    decision: Decision
+    retiring: int
 
 
 def _of_queue(read: Callable[[QueueSnapshot], float]) -> Callable[[_Shown], float | None]:
-    return lambda shown: None if shown.state.queue is None else read(shown.state.queue)
+    return lambda shown: None if shown.queue is None else read(shown.queue)
 
 
 def _of_inputs(read: Callable[[Inputs], float | None]) -> Callable[[_Shown], float | None]:
     def value(shown: _Shown) -> float | None:
-        inputs = shown.plan.decision.inputs
+        inputs = shown.decision.inputs
         return None if inputs is None else read(inputs)
 
     return value
 
 
 def _desired(shown: _Shown) -> float | None:
-    replicas = shown.plan.decision.replicas
-    return replicas if replicas is not None or shown.state.deployment is None else shown.state.deployment.spec_replicas
+    replicas = shown.decision.replicas
+    return replicas if replicas is not None or shown.live is None else shown.live.spec_replicas
 
 
 _GAUGES: Final[tuple[tuple[str, str, Callable[[_Shown], float | None]], ...]] = (
@@ -61,15 +66,15 @@ _GAUGES: Final[tuple[tuple[str, str, Callable[[_Shown], float | None]], ...]] = 
     (
         "ready_replicas",
         "Workers that take jobs.",
-        lambda shown: shown.state.deployment.ready_replicas if shown.state.deployment else 0,
+        lambda shown: shown.live.ready_replicas if shown.live else 0,
     ),
-    ("retiring_replicas", "Workers asked to take no more jobs.", lambda shown: len(shown.plan.retire)),
-    ("max_replicas", "Most workers there may be.", lambda shown: shown.state.spec.scaling.max_replicas),
-    ("min_replicas", "Fewest workers there may be.", lambda shown: shown.state.spec.scaling.min_replicas),
+    ("retiring_replicas", "Workers asked to take no more jobs.", lambda shown: shown.retiring),
+    ("max_replicas", "Most workers there may be.", lambda shown: shown.bounds.max_replicas),
+    ("min_replicas", "Fewest workers there may be.", lambda shown: shown.bounds.min_replicas),
     (
         "redis_up",
         "1 while the queue can be read, else 0.",
-        lambda shown: shown.state.redis_problem is None and shown.state.queue is not None,
+        lambda shown: shown.readable,
     ),
 )
 
@@ -99,7 +104,7 @@ class _TaskQueues(Collector):
             labels=(*_TASK_QUEUE, "limit"),
         )
         for key, shown in all_shown:
-            decision = shown.plan.decision
+            decision = shown.decision
             for term in decision.terms:
                 terms.add_metric((*key, term.name), term.replicas)
             if decision.limit is not None:
@@ -165,7 +170,9 @@ class Metrics:
     def decided(self, key: Key, state: State, plan: Plan) -> None:
         """Show what was seen of a TaskQueue and what was decided."""
         live = state.deployment
-        self._shown[key] = _Shown(state, plan)
+        readable = state.redis_problem is None and state.queue is not None
+        bounds, retiring = state.spec.scaling, len(plan.retire)
+        self._shown[key] = _Shown(state.queue, readable, live, bounds, plan.decision, retiring)
         if live is not None and plan.replicas is not None:
             self._scalings.labels(*key, "up" if plan.replicas > live.spec_replicas else "down").inc()
 
