@@ -38,8 +38,9 @@ verify: lint test demo ## All that must hold before a change is merged
 e2e: $(VENV)/.installed ## The whole platform on the cluster of $$KUBECONFIG, or on a new kind cluster
 	$(BIN)/python -m pytest tests/e2e/cluster
 
-bench: $(VENV)/.installed ## Measure the worker against arq and other queues; writes a table, JSON and a chart
+bench: $(VENV)/.installed ## Measure the worker against arq and other queues, and one operator of 2,000 TaskQueues; writes tables, JSON and a chart
 	$(BIN)/python -m benchmarks.worker --rounds 5 --output docs/benchmark-worker.json --chart docs/benchmark-worker.png
+	$(BIN)/python -m benchmarks.operator --output docs/benchmark-operator.json
 
 crds: $(VENV)/.installed ## Write crds/ and the chart's copy from the API's models
 	$(BIN)/python -m arqube_operator.api.crd
