@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from typing import Final
 
 DURATION_PATTERN: Final = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"
@@ -23,6 +24,7 @@ class InvalidDurationError(ValueError):
     """The text is no duration; the message shows the form."""
 
 
+@lru_cache(maxsize=1024)  # A decision is made each second, and stands on several.
 def parse_duration(text: str) -> float:
     """Seconds that ``text`` stands for.
 

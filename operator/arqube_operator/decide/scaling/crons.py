@@ -45,7 +45,7 @@ def template_hash(image: str, settings: str) -> str:
 
 def learn_crons(known: KnownCrons, template: str, pods: Iterable[Pod], queue: QueueSnapshot, now: float) -> KnownCrons:
     """What the heartbeats of the newest pods tell of the next run at ``now``."""
-    if known == KnownCrons(template) and not any(beat.cron_runs for beat in queue.heartbeats):
+    if known.template == template and known.next_s is None and not any(beat.cron_runs for beat in queue.heartbeats):
         return known
     living = [pod for pod in pods if not pod.terminating]
     if not living:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from arqube_queue.model import Heartbeat, QueueSnapshot
@@ -37,8 +37,7 @@ Counters = tuple[int, int, float]
 _NOTHING: Final[Counters] = (0, 0, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(NamedTuple):
     """Arrivals a second: ``mean`` since the last change, and the bounds ``low`` and ``high`` that it likely is within.
 
     The bounds are the tightest of all windows that end now, so that a change shows within two or three bins while a
@@ -50,8 +49,7 @@ class Rate:
     high: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(NamedTuple):
     """Sums over the last jobs: seconds they ran, seconds slots were busy in the meantime, jobs ended."""
 
     run_s: float = 0.0
@@ -68,8 +66,7 @@ class Service:
         return max(self.run_s, self.busy_s, 0.001) / self.ended if self.ended else None
 
 
-@dataclass(frozen=True, slots=True)
-class Startup:
+class Startup(NamedTuple):
     """How long the last pods took from their creation to readiness; ``seen_s`` is when the last one got ready."""
 
     samples: tuple[float, ...] = ()
@@ -78,8 +75,7 @@ class Startup:
     slow_s: float = DEFAULT_STARTUP_S
 
 
-@dataclass(frozen=True, slots=True)
-class Learned:
+class Learned(NamedTuple):
     """All that is learned, and the last snapshot it was learned from.
 
     Attributes:
@@ -93,13 +89,13 @@ class Learned:
 
     at_ms: int | None = None
     waiting: int = 0
-    counters: Mapping[str, Counters] = field(default_factory=dict)
+    counters: Mapping[str, Counters] = MappingProxyType({})
     bin_from_ms: int = 0
     arrived: float = 0.0
     bins: tuple[float, ...] = ()
-    rate: Rate = field(default_factory=Rate)
-    service: Service = field(default_factory=Service)
-    startup: Startup = field(default_factory=Startup)
+    rate: Rate = Rate()
+    service: Service = Service()
+    startup: Startup = Startup()
 
 
 def begin(inputs: ScalingInputs | None, startup_s: float | None) -> Learned:
@@ -134,7 +130,7 @@ def learn_startup(learned: Learned, pods: Iterable[Pod]) -> Learned:
     order = sorted(samples)
     seen_s = max(pod.ready_s or 0.0 for pod in new)
     startup = Startup(samples, seen_s, order[len(order) // 2], order[math.ceil(0.9 * len(order)) - 1])
-    return replace(learned, startup=startup)
+    return learned._replace(startup=startup)
 
 
 def learn_queue(learned: Learned, queue: QueueSnapshot, pods: Sequence[Pod]) -> Learned:
@@ -143,7 +139,7 @@ def learn_queue(learned: Learned, queue: QueueSnapshot, pods: Sequence[Pod]) -> 
         return learned
     counters, done = _count(learned.counters, queue.heartbeats, pods)
     if learned.at_ms is None:
-        return replace(learned, at_ms=queue.at_ms, waiting=queue.waiting, counters=counters, bin_from_ms=queue.at_ms)
+        return learned._replace(at_ms=queue.at_ms, waiting=queue.waiting, counters=counters, bin_from_ms=queue.at_ms)
     arrived = learned.arrived + queue.waiting - learned.waiting + done.started
     bins, bin_from_ms, rate = learned.bins, learned.bin_from_ms, learned.rate
     closed = int((queue.at_ms - bin_from_ms) / 1000 / BIN_S)
@@ -220,12 +216,17 @@ def measure_rate(bins: tuple[float, ...]) -> Rate:
         count = seen + 1
         mean = total / count
         # Of the bins' own variance and a Poisson process's the larger; a job more than was seen may have been due.
-        variance = max((squares - total * mean) / seen, mean + 1 / count)
-        error = CONFIDENCE * math.sqrt(variance / count)
-        if mean - error > high or mean + error < low:
+        variance, poisson = (squares - total * mean) / seen, mean + 1 / count
+        error = CONFIDENCE * math.sqrt((variance if variance > poisson else poisson) / count)
+        lower, upper = mean - error, mean + error
+        if lower > high or upper < low:
             total -= arrived
             break
-        low, high, seen = max(low, mean - error), min(high, mean + error), count
+        if lower > low:
+            low = lower
+        if upper < high:
+            high = upper
+        seen = count
     if math.isinf(high):
         high = total
     return Rate(low / BIN_S, min(max(total / seen, low), high) / BIN_S, high / BIN_S)
