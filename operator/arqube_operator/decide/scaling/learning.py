@@ -207,6 +207,8 @@ def measure_rate(bins: tuple[float, ...]) -> Rate:
     From the newest bins on the window grows, and the bounds tighten, as long as the longer one does not contradict the
     shorter ones: where it does, the rate has changed.
     """
+    if not any(bins):
+        return Rate(0.0, 0.0, 0.0)
     total = bins[0]
     squares = total * total
     low, high, seen = 0.0, math.inf, 1
