@@ -38,7 +38,9 @@ BURST_PAUSE_S: Final = 0.25
 """Mean pause between bursts: random, so that they fall on all moments between two ticks."""
 BURST_TIMEOUT_S: Final = 30.0
 DRAIN_AFTER_S: Final = 3.0
-SETTLE_S: Final = 5.0
+SETTLE_S: Final = 15.0
+LOOK_S: Final = 5.0
+"""Pause between looks at the operator's metrics, which take it long to tell."""
 START_TIMEOUT_S: Final = 300.0
 
 _TICK: Final = "arqube_operator_tick_delay_seconds"
@@ -114,7 +116,7 @@ async def _settled(process: Operator, queues: int) -> float:
         samples = await process.samples()
         return samples.get("arqube_taskqueue_redis_up", 0) >= queues
 
-    await until(all_seen, f"{queues} TaskQueues are looked at", timeout_s=START_TIMEOUT_S, pause_s=1.0)
+    await until(all_seen, f"{queues} TaskQueues are looked at", timeout_s=START_TIMEOUT_S, pause_s=LOOK_S)
     return time.monotonic()
 
 

@@ -17,7 +17,7 @@ import structlog
 from arqube_operator.api.v1alpha1 import TaskQueueSpec
 from arqube_operator.decide.plan import Plan, decide, show_only
 from arqube_operator.decide.rest import does_nothing
-from arqube_operator.decide.state import Deployment, Memory, Problem, State
+from arqube_operator.decide.state import COUNTS_INTERVAL_S, Deployment, Memory, Problem, State
 from arqube_operator.decide.status import invalid_status
 from arqube_operator.execute.executor import Executor, Outcome
 from arqube_operator.kube.client import ApiError
@@ -32,6 +32,8 @@ from arqube_queue.snapshot import SnapshotQuery
 
 WORKERS: Final = 8
 """TaskQueues reconciled at the same time: enough that a slow API call does not hold up the others."""
+COUNTS_PER_S: Final = 100
+"""TaskQueues whose counts are written in a second, at most: with many of them each waits longer for the API server."""
 RETRY_UNREAD_S: Final = 5.0
 """Pause between looks at TaskQueues whose Redis address cannot be made, such as for want of a Secret."""
 
@@ -70,7 +72,8 @@ class Controller:
     def read(self, key: Key, reading: Reading) -> None:
         """Wake ``key`` for a new reading of its queue, unless it rests and that tells nothing new."""
         if not self._rests.covers(key, reading, self._clock()):
-            self._queue.add(key)
+            # Work where there was none cannot wait; where there is some, this is one look of many.
+            self._queue.add(key, routine=key not in self._rests or not reading.has_work)
 
     async def run(self) -> None:
         """Reconcile until cancelled."""
@@ -147,6 +150,7 @@ class Controller:
             deployment=self._cache.deployment(key),
             pods=self._cache.pods(key),
             memory=self._memory(key, known.identity.uid),
+            counts_interval_s=max(COUNTS_INTERVAL_S, len(self._memories) / COUNTS_PER_S),
         )
         address = await self._addresses.resolve(key.namespace, spec.redis)
         if isinstance(address, Problem):

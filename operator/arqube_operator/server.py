@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from aiohttp import web
@@ -16,7 +17,9 @@ def application(
 
     async def metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+        # Tens of thousands of series take a second: the loop must go on meanwhile.
+        body = await asyncio.to_thread(encode, registry)
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     def check(probe: Callable[[], str | None]) -> Callable[[web.Request], object]:
         async def answer(_: web.Request) -> web.Response:

@@ -19,8 +19,8 @@ from arqube_operator.decide.manifest import spec_hash
 from arqube_operator.decide.plan import RESYNC_S, Plan, decide, show_only
 from arqube_operator.decide.scaling import ScalingMemory
 from arqube_operator.decide.scaling.crons import KnownCrons, template_hash
-from arqube_operator.decide.state import Deployment, Identity, Memory, Pod, Problem, State
-from arqube_operator.decide.status import COUNTS_INTERVAL_S, WORDS_INTERVAL_S
+from arqube_operator.decide.state import COUNTS_INTERVAL_S, Deployment, Identity, Memory, Pod, Problem, State
+from arqube_operator.decide.status import WORDS_INTERVAL_S
 from arqube_queue.model import Heartbeat, QueueSnapshot
 
 NOW = 1_700_000_000.0

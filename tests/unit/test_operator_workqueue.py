@@ -78,3 +78,12 @@ async def test_success_forgets_failures() -> None:
     await queue.get()
 
     assert queue.failed("a") == FIRST_PAUSE_S
+
+
+async def test_what_is_routine_waits_until_nothing_else_does() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a", routine=True)
+    queue.add("b", routine=True)
+    queue.add("c")
+
+    assert [await queue.get() for _ in range(3)] == ["c", "a", "b"]

@@ -16,6 +16,8 @@ UNSCHEDULABLE: Final = "Unschedulable"
 """The failure of a pod that no node takes."""
 DEFAULT_STARTUP_S: Final = 10.0
 """Assumed seconds from a pod's creation to its readiness, until one was seen."""
+COUNTS_INTERVAL_S: Final = 2.0
+"""Counts alone are written at most this often; what changed the number of workers or a condition, at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ class State:
         pods: The workers' pods, terminating ones included.
         queue: The newest snapshot; None when the queue was never read.
         redis_problem: Why the queue cannot be read now; None when it can, or was not tried yet.
+        counts_interval_s: Seconds between writes of a status in which counts alone have changed.
     """
 
     identity: Identity
@@ -136,6 +139,7 @@ class State:
     queue: QueueSnapshot | None = None
     redis_problem: Problem | None = None
     memory: Memory = field(default_factory=Memory)
+    counts_interval_s: float = COUNTS_INTERVAL_S
 
     @property
     def startup_s(self) -> float:

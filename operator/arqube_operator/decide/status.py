@@ -23,8 +23,6 @@ from arqube_operator.decide.scaling.crons import KnownCrons
 from arqube_operator.decide.state import Identity, State
 from arqube_queue.model import QueueSnapshot
 
-COUNTS_INTERVAL_S: Final = 2.0
-"""Counts alone are written at most this often; what changed the number of workers or a condition, at once."""
 WORDS_INTERVAL_S: Final = 60.0
 """Sentences alone are written at most this often: some tell how long something takes yet."""
 
@@ -53,7 +51,7 @@ def next_status(
     """
     old, since_write_s = state.status, now - state.memory.status_s
     at_once = scaled_to is not None or _essence(old) != _next_essence(state, decision, findings)
-    if not at_once and since_write_s < COUNTS_INTERVAL_S:
+    if not at_once and since_write_s < state.counts_interval_s:
         return None
     live = state.deployment
     new = TaskQueueStatus(

@@ -40,6 +40,11 @@ class Reading:
     snapshot: QueueSnapshot | None = None
     problem: Problem | None = None
 
+    @property
+    def has_work(self) -> bool:
+        """Whether jobs wait that nobody runs."""
+        return self.snapshot is not None and self.snapshot.waiting > 0
+
 
 class Meter(Protocol):
     """Who counts what reading takes."""
