@@ -1,24 +1,61 @@
-"""The ``arqube`` command; each group of commands has a module of its own here."""
+"""The ``arqube`` command; each group of commands has a module of its own here, imported when it is called."""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Final, NamedTuple
+
 import click
 
-from arqube_local.cli.dlq import dlq
-from arqube_local.cli.explain import explain
-from arqube_local.cli.local import local
-from arqube_local.cli.record import record
-from arqube_local.cli.simulate import simulate_
+
+class _Entry(NamedTuple):
+    """Where a command is, and its line in the help: the first sentence of its own."""
+
+    module: str
+    attribute: str
+    summary: str
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_COMMANDS: Final = {
+    "dlq": _Entry("dlq", "dlq", "Look at jobs that have failed for good, run them again, or forget them."),
+    "explain": _Entry("explain", "explain", "Tell why a TaskQueue has as many workers as it has."),
+    "local": _Entry(
+        "local",
+        "local",
+        "Run a cluster on this machine: API server, controllers, operator, Redis, and pods as processes.",
+    ),
+    "record": _Entry("record", "record", "Record the arrivals of a live queue as CSV, for arqube simulate --load."),
+    "simulate": _Entry(
+        "simulate", "simulate_", "Simulate how a TaskQueue scales under a load, beside KEDA and the HPA."
+    ),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command only to run it or to tell its own help, as click's documentation has it.
+
+    Kubernetes' client alone takes longer to import than most commands take to run.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names, in order."""
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now; None where there is none of that name."""
+        entry = _COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command: click.Command = getattr(import_module(f"{__name__}.{entry.module}"), entry.attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in the help; click's own would import every command for its first sentence."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in sorted(_COMMANDS.items())])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="arqube")
 def main() -> None:
     """Arqube: workers for arq queues, on Kubernetes or on this machine."""
-
-
-main.add_command(dlq)
-main.add_command(explain)
-main.add_command(local)
-main.add_command(record)
-main.add_command(simulate_, "simulate")

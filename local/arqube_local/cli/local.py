@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 import signal
-import sys
 import time
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
-import structlog
 
-from arqube_local.cluster import FIELD_MANAGER, ClusterError, LaptopCluster
-from arqube_local.loopback import is_free
-from arqube_local.manifests import ManifestError, apply_manifests, read_manifests
-from arqube_local.state import Running, StateHeldError, hold, publish, running
-from arqube_operator.kube.client import ApiError, Resource
+from arqube_local.state import running
 
 REDIS_PORT: Final = 6379
 """Preferred, so that a manifest may name Redis's usual port."""
@@ -62,67 +53,10 @@ def local() -> None:
 )
 def up(app_dir: Path, state_dir: Path, api_port: int | None, redis_port: int | None, files: tuple[Path, ...]) -> None:
     """Start a cluster in the foreground; Ctrl-C stops it and every process of it."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    try:
-        manifests = [each for path in files for each in read_manifests(path)]
-        with hold(state_dir):
-            asyncio.run(_run_until_signalled(_serve(app_dir, state_dir, api_port, redis_port, manifests)))
-    except (ClusterError, ManifestError, StateHeldError) as error:
-        raise click.ClickException(str(error)) from error
-    except ApiError as error:
-        raise click.ClickException(f"the API server refused a manifest: {error}") from error
-    except (OSError, RuntimeError) as error:
-        raise click.ClickException(f"the cluster did not start: {error}") from error
+    # Imported here: status and down do without all that runs the cluster.
+    from arqube_local.cli.local_up import serve
 
-
-async def _run_until_signalled(work: Any) -> None:
-    """Run ``work``; the first signal cancels it, and later ones do not disturb how it leaves its contexts."""
-    task = asyncio.ensure_future(work)
-    signalled = asyncio.Event()
-
-    def stop() -> None:
-        if not signalled.is_set():
-            signalled.set()
-            click.echo("Stopping ...")
-            task.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, stop)
-    with suppress(asyncio.CancelledError):
-        await task
-
-
-async def _serve(
-    app_dir: Path,
-    state_dir: Path,
-    api_port: int | None,
-    redis_port: int | None,
-    manifests: list[tuple[Resource, dict[str, Any]]],
-) -> None:
-    redis_port = redis_port or (REDIS_PORT if is_free(REDIS_PORT) else None)
-    cluster = LaptopCluster(state_dir=state_dir, app_dir=app_dir, api_port=api_port, redis_port=redis_port)
-    async with cluster:
-        publish(state_dir, Running(os.getpid(), cluster.kubeconfig, cluster.redis.url))
-        await apply_manifests(cluster.client, manifests, FIELD_MANAGER)
-        click.echo(_how_to_use(cluster))
-        await asyncio.Event().wait()
-
-
-def _how_to_use(cluster: LaptopCluster) -> str:
-    address = cluster.redis.address
-    return f"""\
-The cluster runs; Ctrl-C stops it.
-
-  export KUBECONFIG={cluster.kubeconfig}
-  kubectl apply -f taskqueue.yaml && kubectl get tq --watch
-
-  Redis  {cluster.redis.url}
-         in a TaskQueue: redis: {{host: {address.host}, port: {address.port}}}
-  Logs   {cluster.logs}
-"""
+    serve(app_dir, state_dir, api_port, redis_port, files)
 
 
 @local.command()

@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
-from kubernetes.aio.config import ConfigException
-from kubernetes.aio.config.kube_config import list_kube_config_contexts
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
-from arqube_operator.api.v1alpha1 import InvalidTaskQueueError, TaskQueue
-from arqube_operator.decide.state import Problem
-from arqube_operator.kube.client import TASK_QUEUES, ApiError, KubeClient
-from arqube_operator.observe.addresses import AddressResolver
 from arqube_queue import environment as env
 from arqube_queue import keys
 from arqube_queue.connection import DEFAULT_PORT, InvalidAddressError, RedisAddress
+
+if TYPE_CHECKING:
+    from arqube_operator.api.v1alpha1 import TaskQueue
 
 TIMEOUT_S: Final = 10.0
 """Longest wait for Redis to be connected to, and for an answer, in seconds."""
@@ -111,8 +108,11 @@ def run(options: QueueOptions, work: Callable[[Redis, str], Awaitable[Result]]) 
 @asynccontextmanager
 async def _found(options: QueueOptions, environ: Mapping[str, str]) -> AsyncIterator[Target]:
     if options.task_queue is not None:
-        async with _task_queue(options.task_queue, options.namespace, options.kubeconfig) as target:
-            yield target
+        # Imported here: it brings Kubernetes' client, which --redis does without.
+        from arqube_local.cli.task_queue import resolved
+
+        async with resolved(options.task_queue, options.namespace, options.kubeconfig) as (task_queue, there):
+            yield Target(there, task_queue.spec.queue_name, task_queue)
         return
     try:
         url = {env.REDIS_URL: options.redis_url} if options.redis_url is not None else {}
@@ -124,57 +124,6 @@ async def _found(options: QueueOptions, environ: Mapping[str, str]) -> AsyncIter
             f"Name the queue: --taskqueue NAME, or --redis URL (or {env.REDIS_URL}) and --queue NAME."
         )
     yield Target(address, options.queue or environ.get(env.QUEUE_NAME) or keys.DEFAULT_QUEUE)
-
-
-@asynccontextmanager
-async def _task_queue(name: str, namespace: str | None, kubeconfig: str | None) -> AsyncIterator[Target]:
-    """The queue of a TaskQueue. The files of its TLS Secrets are there meanwhile."""
-    async with AsyncExitStack() as stack:
-        try:
-            client = await KubeClient.from_config(kubeconfig)
-            stack.push_async_callback(client.close)
-            namespace = namespace or namespace_of_context(kubeconfig)
-            task_queue = TaskQueue.from_object(await find_task_queue(client, namespace, name))
-            resolver = AddressResolver(client)
-            stack.callback(resolver.close)
-            address = await resolver.resolve(namespace, task_queue.spec.redis)
-        except (ApiError, InvalidTaskQueueError) as error:
-            raise untold(name, error) from None
-        if isinstance(address, Problem):
-            raise click.ClickException(f"TaskQueue {name!r}: {address.message}")
-        yield Target(address, task_queue.spec.queue_name, task_queue)
-
-
-async def find_task_queue(client: KubeClient, namespace: str, name: str) -> dict[str, Any]:
-    """The TaskQueue as the API server hands it out.
-
-    Raises:
-        click.ClickException: There is none.
-        ApiError: The API server does not tell.
-    """
-    body = await client.get(TASK_QUEUES, namespace, name)
-    if body is None:
-        raise click.ClickException(
-            f"there is no TaskQueue {name!r} in namespace {namespace!r}: kubectl get taskqueues -A lists them"
-        )
-    return body
-
-
-def untold(name: str, error: ApiError | InvalidTaskQueueError) -> click.ClickException:
-    """What to say when nothing can be told of a TaskQueue."""
-    if isinstance(error, ApiError):
-        return click.ClickException(f"the Kubernetes API does not tell about TaskQueue {name!r}: {error}")
-    return click.ClickException(f"TaskQueue {name!r} is not valid: {error}")
-
-
-def namespace_of_context(kubeconfig: str | None) -> str:
-    """The namespace kubectl would take."""
-    try:
-        _, current = list_kube_config_contexts(kubeconfig or os.environ.get("KUBECONFIG"))  # type: ignore[no-untyped-call]
-    except (ConfigException, OSError, ValueError):  # in a pod there is none
-        return "default"
-    namespace: str = current["context"].get("namespace") or "default"
-    return namespace
 
 
 @asynccontextmanager
