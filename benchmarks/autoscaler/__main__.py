@@ -19,6 +19,7 @@ from arqube_local.simulate.results import Result
 from benchmarks.autoscaler import chart, traces
 from benchmarks.autoscaler.musts import reached
 from benchmarks.autoscaler.runs import Figures, measure
+from benchmarks.signals import end_as_by_ctrl_c
 
 SEEDS: Final = 10
 LOADS: Final = ("step", "spike", "diurnal", "bursty", "onoff", "deferred", "shortbursts", "long")
@@ -78,6 +79,7 @@ def _choose(names: str | None, known: Collection[str], everything: Collection[st
 
 def main() -> None:
     """Simulate, print, and draw."""
+    end_as_by_ctrl_c()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.autoscaler", description=__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS, help="seeds whose mean counts (%(default)s)")
     parser.add_argument("--traces", type=Path, metavar="DIR", help="folder with public traces; see README.md")

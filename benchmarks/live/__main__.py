@@ -26,6 +26,7 @@ from benchmarks.live.fleet import Fleet, watched
 from benchmarks.live.images import build
 from benchmarks.live.load import Job, enqueue, schedule
 from benchmarks.live.stage import SIDES
+from benchmarks.signals import end_as_by_ctrl_c
 
 MINUTES: Final = 8.0
 SEED: Final = 1
@@ -105,6 +106,7 @@ async def compare(port: int, jobs: list[Job], chart_path: Path | None) -> dict[s
 
 def main() -> None:
     """Build, stage, run, print, and draw."""
+    end_as_by_ctrl_c()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.live", description=__doc__)
     parser.add_argument("--minutes", type=float, default=MINUTES, help="how long the load is (%(default)g)")
     parser.add_argument("--seed", type=int, default=SEED, help="of the jobs (%(default)s)")

@@ -27,6 +27,7 @@ from arqube_operator.observe.queues import TICK_S
 from benchmarks import table
 from benchmarks.operator.fleet import Fleet
 from benchmarks.operator.processes import Operator, Samples, api_server, operator, until
+from benchmarks.signals import end_as_by_ctrl_c
 from benchmarks.table import Must
 
 QUEUES: Final = 2000
@@ -184,6 +185,7 @@ def _table(figures: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Measure and print."""
+    end_as_by_ctrl_c()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.operator", description=__doc__)
     parser.add_argument("--queues", type=int, default=QUEUES, help="TaskQueues (%(default)s)")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")

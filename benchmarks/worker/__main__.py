@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from arqube_local.redis_server import RedisServer
 from arqube_queue.turns import LEASE_S
+from benchmarks.signals import end_as_by_ctrl_c
 from benchmarks.worker import behaviour, chart, contenders, throughput
 from benchmarks.worker.contenders import (
     ARQ_TUNED,
@@ -162,6 +163,7 @@ def _parts(text: str) -> set[str]:
 
 def main() -> None:
     """Measure, print, and draw."""
+    end_as_by_ctrl_c()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.worker", description=__doc__)
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="runs whose median counts (%(default)s)")
