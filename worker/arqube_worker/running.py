@@ -12,7 +12,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import arq.worker
 from arq.jobs import SerializationError, deserialize_job_raw
@@ -29,6 +29,9 @@ from arqube_worker.heartbeats import Tally
 from arqube_worker.metrics import Metrics
 from arqube_worker.results import Results
 from arqube_worker.runs import Cause, Outcome, Run, Verdict, verdict
+
+if TYPE_CHECKING:
+    from arqube_worker.spans import Spans
 
 LEASE_BEYOND_TIMEOUT_S: Final = 10.0
 """How much longer than its timeout a job's lease is renewed: time to clean up, as arq gives."""
@@ -67,6 +70,7 @@ class JobRunner(arq.worker.Worker):
     Attributes:
         done: Runs whose end Redis does not know yet, in order.
         runs: Those whose code is not over.
+        spans: What makes the jobs' spans; None when jobs are not traced.
     """
 
     leases: LeaseKeeper
@@ -80,6 +84,7 @@ class JobRunner(arq.worker.Worker):
         self.metrics = metrics
         self.done: deque[Ended] = deque()
         self.runs: dict[Run, None] = {}
+        self.spans: Spans | None = None
         self._results = Results(self)
 
     def run_ended(self) -> None:
@@ -106,6 +111,8 @@ class JobRunner(arq.worker.Worker):
             return
         run.function, run.enqueued_ms, run.attempt = name, enqueued_ms, max(lease.tries, first_try or 0)
         function = self.functions.get(name)
+        if self.spans is not None:
+            run.span = self.spans.of(run, getattr(function, "coroutine", None), kwargs)
         if self.allow_abort_jobs and lease.score == ABORTED_SCORE and not lease.aborted:
             # Its client has moved it to the front and is about to say why.
             soon_ms = timestamp_ms() + ABORT_PENDING_MS
@@ -177,6 +184,8 @@ class JobRunner(arq.worker.Worker):
             run.started_at = time.time()
             self.tally.started += 1
             self.metrics.started(run)
+            if run.span is not None:
+                run.span.begin()
             if _levels.isEnabledFor(logging.INFO):
                 self.tell_start(run, args, kwargs)
             timer = None if timeout_s is None else self.loop.call_later(timeout_s, run.cancel, Cause.TIMEOUT)
@@ -189,6 +198,8 @@ class JobRunner(arq.worker.Worker):
             run.ended_at = time.time()
             if timer is not None:
                 timer.cancel()
+            if run.span is not None:
+                run.span.leave(error)
             if run.cause is not None:
                 _forget_cancellation(run.task)
         try:
@@ -314,6 +325,8 @@ class JobRunner(arq.worker.Worker):
             self.jobs_failed += 1
         if _levels.isEnabledFor(logging.INFO):
             self.tell_end(run, outcome)
+        if run.span is not None:
+            run.span.end(outcome)
         if run.written is not None and not run.written.done():
             run.written.set_result(None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 import uuid
 from typing import Final
@@ -13,7 +14,7 @@ from arq.connections import ArqRedis
 from arqube_queue import heartbeat, keys, turns
 from arqube_queue.leases import LeaseKeeper
 from arqube_queue.turns import Turns
-from arqube_worker import connections, crons, heartbeats, logs
+from arqube_worker import connections, crons, heartbeats, logs, tracing
 from arqube_worker.drain import first_of
 from arqube_worker.metrics import Metrics
 from arqube_worker.running import Ended
@@ -82,6 +83,8 @@ class Worker(TurnTaker):
             await beat
         if self._pool is not None:
             exit_code = await self._shut_down() or exit_code
+        if self.spans is not None and not await tracing.flush(self.spans):
+            logger.warning("the last spans were not sent in time", seconds=tracing.FLUSH_S)
         self.drain.ignore()
         logger.info("stopped", exit_code=exit_code)
         return exit_code
@@ -156,7 +159,20 @@ class Worker(TurnTaker):
                 hook.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await hook
+        self._trace()
         self.health.started = True
+
+    def _trace(self) -> None:
+        """Trace jobs, if that is wanted: the app has had its chance to set a provider."""
+        try:
+            self.spans = tracing.start(os.environ, worker=self.name, queue=self.queue_name)
+        except tracing.TracingError as error:
+            logger.warning("jobs are not traced", reason=str(error))
+        if self.spans is not None:
+            self.job_deserializer = self.spans.reading(self.job_deserializer)
+            apps: ArqRedis = self.ctx["redis"]  # Jobs that jobs enqueue stay in the trace.
+            apps.job_serializer = tracing.with_trace_context(apps.job_serializer)
+            logger.info("jobs are traced")
 
     async def _beat(self) -> None:
         """Note each second that the loop turns, and tell Redis that the worker lives.
