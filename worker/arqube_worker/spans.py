@@ -15,7 +15,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from opentelemetry import context, propagate, trace
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
+from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
 
 from arqube_worker import logs
 from arqube_worker.runs import Cause, Outcome, Run
@@ -135,11 +135,13 @@ class JobSpan:
                 if outcome not in _NEVER_STARTED:
                     return
                 self._span = self._spans.start(self._run, propagate.extract(self._carrier))
-            if self._span.is_recording():
-                self._span.set_attribute("arq.job.outcome", outcome.value)
-                self._tell_failure(self._span, outcome)
-            ended_at = self._run.ended_at
-            self._span.end(None if ended_at is None else int(ended_at * 1e9))
+            try:
+                if self._span.is_recording():
+                    self._span.set_attribute("arq.job.outcome", outcome.value)
+                    self._tell_failure(self._span, outcome)
+            finally:
+                ended_at = self._run.ended_at
+                self._span.end(None if ended_at is None else int(ended_at * 1e9))
         except Exception:
             logger.exception("the span of a job could not be ended")
 
@@ -151,8 +153,9 @@ class JobSpan:
             kind = type(error)
             name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
             span.set_attribute("error.type", name)
-            span.set_status(Status(StatusCode.ERROR, f"{kind.__name__}: {error}"))
+            span.set_status(StatusCode.ERROR, kind.__name__)  # should the error's own text fail
+            span.set_status(StatusCode.ERROR, f"{kind.__name__}: {error}")
             span.record_exception(error)
         elif outcome is Outcome.LEASE_LOST or outcome in _NEVER_STARTED:
             span.set_attribute("error.type", outcome.value)
-            span.set_status(Status(StatusCode.ERROR, _NEVER_STARTED.get(outcome, "another worker holds the job")))
+            span.set_status(StatusCode.ERROR, _NEVER_STARTED.get(outcome, "another worker holds the job"))
