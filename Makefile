@@ -49,7 +49,9 @@ UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --g
 
 locks: $(VENV)/.installed ## Pin every dependency of the images and of this environment in locks/
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
-	for extra in operator worker dev; do $(UV_COMPILE) pyproject.toml --extra $$extra --output-file locks/$$extra.txt; done
+	$(UV_COMPILE) pyproject.toml --extra operator --output-file locks/operator.txt
+	$(UV_COMPILE) pyproject.toml --extra worker --extra otel --output-file locks/worker.txt
+	$(UV_COMPILE) pyproject.toml --extra dev --output-file locks/dev.txt
 	echo 'hatchling>=1.27' | $(UV_COMPILE) --no-annotate - --output-file locks/build.txt
 
 clean: ## Remove what was built

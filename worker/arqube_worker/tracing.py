@@ -26,6 +26,7 @@ FLUSH_S: Final = 3.0
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _OTLP: Final = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
+_PACKAGES: Final = "opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http (the extra arqube[otel])"
 _EXPORTERS: Final = "opentelemetry_traces_exporter"
 """Entry points of packages with exporters, as OpenTelemetry's own set-up finds them."""
 
@@ -118,7 +119,7 @@ def _set_provider(names: tuple[str, ...], environ: Mapping[str, str], worker: st
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
-        raise TracingError(f"install 'arqube[otel]' in the image of the workers ({error})") from error
+        raise TracingError(f"install {_PACKAGES} in the image of the workers ({error})") from error
     makers = [_exporter(name, environ) for name in names]
     names_of_worker = {"service.name": "arqube-worker", "service.instance.id": worker}
     try:
@@ -141,7 +142,7 @@ def _exporter(name: str, environ: Mapping[str, str]) -> Callable[[], Any]:
         wanted = list(_OTLP.values()) if protocol is None else [_OTLP.get(protocol, protocol)]
     point = next((found[each] for each in wanted if each in found), None)
     if point is None:
-        package = "'arqube[otel]'" if _OTLP["http/protobuf"] in wanted else "its package"
+        package = _PACKAGES if _OTLP["http/protobuf"] in wanted else "its package"
         raise TracingError(f"install {package} in the image of the workers: there is no exporter {wanted[0]!r}")
     try:
         return cast("Callable[[], Any]", point.load())
