@@ -12,6 +12,7 @@ from typing import Final
 from arq.connections import ArqRedis
 
 from arqube_queue import heartbeat, keys, turns
+from arqube_queue.held_connection import HeldConnection
 from arqube_queue.leases import LeaseKeeper
 from arqube_queue.turns import Turns
 from arqube_worker import connections, crons, heartbeats, logs, tracing
@@ -115,7 +116,8 @@ class Worker(TurnTaker):
     def _prepare(self, pool: ArqRedis) -> None:
         policy = self._configuration.policy
         token = f"{self.name}:{uuid.uuid4().hex}"
-        self._turns = Turns(pool, self.queue_name, worker=self.name, token=token, policy=policy)
+        self._line = HeldConnection(pool)
+        self._turns = Turns(self._line, self.queue_name, worker=self.name, token=token, policy=policy)
         self.leases = LeaseKeeper(
             pool,
             lease_ms=policy.lease_ms,
@@ -249,6 +251,8 @@ class Worker(TurnTaker):
             if not await self.pool.hlen(keys.heartbeats(self.queue_name)):  # type: ignore[misc]
                 await self.pool.delete(self.health_check_key)
         self.leases.stop()
+        with contextlib.suppress(*REDIS_ERRORS):
+            await self._line.disconnect()
         for pool in {id(pool): pool for pool in (self.pool, self.ctx["redis"])}.values():
             with contextlib.suppress(*REDIS_ERRORS):
                 await pool.connection_pool.disconnect()  # aclose() is younger than the redis-py of some images

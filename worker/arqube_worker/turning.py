@@ -12,6 +12,7 @@ from arq.utils import timestamp_ms
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from arqube_queue import payload_life, turns
+from arqube_queue.held_connection import HeldConnection
 from arqube_queue.turns import Lease, Turns
 from arqube_queue.wakeup import Wakeup
 from arqube_worker import crons, logs
@@ -40,6 +41,7 @@ logger = logs.get_logger(__name__)
 class TurnTaker(JobRunner):
     """Keeps the slots full while it works, and writes the ends of runs. Arguments as ``JobRunner``."""
 
+    _line: HeldConnection
     _turns: Turns
 
     def __init__(self, *, metrics: Metrics, **options: Any) -> None:
@@ -49,6 +51,7 @@ class TurnTaker(JobRunner):
         self._backoff_s = FIRST_BACKOFF_S
         self._nudge: asyncio.Future[None] | None = None
         self._hungry = asyncio.Event()
+        self._looks = 0
         self._wakeup: Wakeup | None = None
         self._housekeeping_due = 0.0
         self._abort_check_due = 0.0
@@ -79,6 +82,7 @@ class TurnTaker(JobRunner):
         self.redis_failed("taking a turn", error)
         if isinstance(error, ReadOnlyError):  # A replica since a failover: connect anew, to the new master.
             with contextlib.suppress(*REDIS_ERRORS):
+                await self._line.disconnect()
                 await self.pool.connection_pool.disconnect(inuse_connections=False)
         await first_of(self.drain.hurried if self.drain.stopping else self.drain.requested, timeout_s=self._backoff_s)
         self._backoff_s = min(2 * self._backoff_s, LAST_BACKOFF_S)
@@ -103,6 +107,7 @@ class TurnTaker(JobRunner):
         if not limit and not self.done and not running:
             return None
         self._hungry.clear()
+        self._looks += limit > 0
         batch = self._batch()
         self._in_doubt, in_doubt = max(self._in_doubt, len(batch)), self._in_doubt
         now_ms = timestamp_ms()
@@ -189,16 +194,22 @@ class TurnTaker(JobRunner):
         stop = asyncio.create_task(self.drain.requested.wait())
         stop.add_done_callback(lambda _: self.run_ended())
         try:
-            async with Wakeup.beside(self.pool, self.queue_name) as self._wakeup:
+            async with Wakeup.beside(self.pool, self.queue_name, self._look_at_once) as self._wakeup:
                 while True:
                     await self._hungry.wait()
                     if await self._wakeup.wait(SLOW_POLL_S):
                         # A turn that is in flight may have looked before the change: look again after it.
+                        looks = self._looks
                         await self._hungry.wait()
-                        self._hungry.clear()
-                        self.run_ended()
+                        if self._looks == looks:
+                            self._look_at_once()
         finally:
             stop.cancel()
+
+    def _look_at_once(self) -> None:
+        if self._hungry.is_set():
+            self._hungry.clear()
+            self.run_ended()
 
     async def _burst_is_over(self) -> bool:
         if self.runs or self.done:

@@ -96,6 +96,18 @@ async def test_whoever_looks_after_each_wake_up_sees_every_job(client: Redis, wa
         await producer
 
 
+async def test_a_change_is_hinted_ahead_of_its_wake_up(client: Redis) -> None:
+    hints: list[bool] = []
+    async with Wakeup.beside(client, QUEUE, lambda: hints.append(sleeper.done())) as wakeup:
+        assert await wakeup.wait(SOON_S)
+        for turn in range(1, 4):
+            sleeper = asyncio.create_task(wakeup.wait(SOON_S))
+            await client.zadd(QUEUE, {f"job-{turn}": 1})
+
+            assert await sleeper
+            assert hints == [False] * turn
+
+
 async def test_two_queues_are_told_apart(client: Redis, waiting: Waiting) -> None:
     async with waiting(client, "first") as first, waiting(client, "second") as second:
         await client.zadd("second", {"a": 1})
