@@ -110,9 +110,16 @@ def test_the_variables_say_which_exporters_are_wanted(environ: dict[str, str], e
             id="a protocol whose exporter is not installed",
         ),
         pytest.param({"OTEL_TRACES_EXPORTER": "zipkin"}, "its package.*'zipkin'", id="an exporter that is not there"),
+        pytest.param(
+            {ENDPOINT: COLLECTOR, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many"},
+            "cannot be set up: ValueError",
+            id="a variable that its SDK refuses",
+        ),
     ],
 )
-def test_what_cannot_be_had_is_named(environ: dict[str, str], words: str) -> None:
+def test_what_cannot_be_had_is_named(environ: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environ.items():  # the SDK reads its variables itself
+        monkeypatch.setenv(name, value)
     with pytest.raises(tracing.TracingError, match=words):
         tracing.start(environ, worker="pod-1", queue="arq:queue")
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from arqube_worker.spans import Spans
@@ -93,17 +93,22 @@ def start(environ: Mapping[str, str], *, worker: str, queue: str) -> Spans | Non
     """
     if is_disabled(environ):
         return None
-    provider = _apps_provider()
-    flush = getattr(provider, "force_flush", None)
-    if provider is None:
-        names = exporters(environ)
-        if not names:
-            return None
-        provider = _set_provider(names, environ, worker)
-        flush = provider.shutdown
-    from arqube_worker.spans import Spans
+    try:
+        provider = _apps_provider()
+        flush = getattr(provider, "force_flush", None)
+        if provider is None:
+            names = exporters(environ)
+            if not names:
+                return None
+            provider = _set_provider(names, environ, worker)
+            flush = provider.shutdown
+        from arqube_worker.spans import Spans
 
-    return Spans(provider, worker=worker, queue=queue, flush=flush)
+        return Spans(provider, worker=worker, queue=queue, flush=flush)
+    except TracingError:
+        raise
+    except Exception as error:  # variables that it cannot use, packages that do not go together
+        raise TracingError(f"OpenTelemetry cannot be set up: {type(error).__name__}: {error}") from error
 
 
 def _apps_provider() -> Any:
@@ -120,20 +125,17 @@ def _set_provider(names: tuple[str, ...], environ: Mapping[str, str], worker: st
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
         raise TracingError(f"install {_PACKAGES} in the image of the workers ({error})") from error
-    makers = [_exporter(name, environ) for name in names]
+    made = [_exporter(name, environ) for name in names]
     names_of_worker = {"service.name": "arqube-worker", "service.instance.id": worker}
-    try:
-        resource = Resource.create({**names_of_worker, **OTELResourceDetector().detect().attributes})
-        provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # it is shut down within a time of ours
-        for make in makers:
-            provider.add_span_processor(BatchSpanProcessor(make()))
-    except Exception as error:  # variables that it cannot use
-        raise TracingError(f"OpenTelemetry refuses its set-up: {error}") from error
+    resource = Resource.create({**names_of_worker, **OTELResourceDetector().detect().attributes})
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # it is shut down within a time of ours
+    for exporter in made:
+        provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
     return provider
 
 
-def _exporter(name: str, environ: Mapping[str, str]) -> Callable[[], Any]:
+def _exporter(name: str, environ: Mapping[str, str]) -> Any:
     found = {point.name: point for point in entry_points(group=_EXPORTERS)}
     wanted = [name]
     if name == "otlp":
@@ -144,10 +146,7 @@ def _exporter(name: str, environ: Mapping[str, str]) -> Callable[[], Any]:
     if point is None:
         package = _PACKAGES if _OTLP["http/protobuf"] in wanted else "its package"
         raise TracingError(f"install {package} in the image of the workers: there is no exporter {wanted[0]!r}")
-    try:
-        return cast("Callable[[], Any]", point.load())
-    except Exception as error:  # packages that do not go together
-        raise TracingError(f"exporter {point.name!r} cannot be imported: {error}") from error
+    return point.load()()
 
 
 async def flush(spans: Spans) -> bool:
