@@ -206,7 +206,7 @@ class JobRunner(arq.worker.Worker):
             end, outcome = self._judge(run, function, args, kwargs, result, error)
         except Exception as broken:  # an app's serializer, an exception's __str__
             logger.exception("the end of a job could not be told as it was")
-            end, outcome = self._judge(run, function, (), {}, None, JobExecutionFailed(type(broken).__name__))
+            end, outcome = self._judge_untold(run, function, JobExecutionFailed(type(broken).__name__))
         if outcome is not Outcome.RETURNED or run.started_at is not None:
             await self._call_hook("on_job_end", self.on_job_end, ctx)
         if self.after_job_end is not None and outcome is not Outcome.RETURNED:
@@ -291,6 +291,15 @@ class JobRunner(arq.worker.Worker):
             return turns.bury(lease, data, death, life_ms=life_ms or 0, keep_in_progress_ms=keep_ms), Outcome.FAILED
         outcome = Outcome.ABORTED if decision is Verdict.ABORT else Outcome.SUCCEEDED
         return turns.finish(lease, data, life_ms=life_ms or 0, keep_in_progress_ms=keep_ms), outcome
+
+    def _judge_untold(self, run: Run, function: Any, failure: JobExecutionFailed) -> tuple[End | None, Outcome]:
+        """The run fails, if need be without a result, as it must not stay in its slot."""
+        try:
+            return self._judge(run, function, (), {}, None, failure)
+        except Exception:  # the function's own settings
+            logger.exception("the failure of a job could not be told")
+            death = self._death(run, "failed", f"{type(failure).__name__}: {failure}", "")
+            return turns.bury(run.lease, None, death), Outcome.FAILED
 
     def _log_failure(self, error: BaseException) -> None:
         details: Mapping[str, Any] = {}

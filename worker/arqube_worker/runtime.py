@@ -15,7 +15,7 @@ from arqube_queue import heartbeat, keys, turns
 from arqube_queue.held_connection import HeldConnection
 from arqube_queue.leases import LeaseKeeper
 from arqube_queue.turns import Turns
-from arqube_worker import connections, crons, heartbeats, logs, tracing
+from arqube_worker import connections, crons, heartbeats, logs, termination, tracing
 from arqube_worker.drain import first_of
 from arqube_worker.metrics import Metrics
 from arqube_worker.running import Ended
@@ -138,8 +138,8 @@ class Worker(TurnTaker):
         warn_about_pickle(self.job_deserializer is None)
         try:
             await self._start_up()
-        except Exception:
-            logger.exception("on_startup failed")
+        except Exception as error:
+            self._hook_failed("on_startup", error)
             return 1
         listening = asyncio.create_task(self._listen())
         try:
@@ -197,6 +197,11 @@ class Worker(TurnTaker):
                     self.health.redis_answered("writing the heartbeat")
             await first_of(self._drained, timeout_s=heartbeat.INTERVAL_S)
 
+    def _hook_failed(self, name: str, error: Exception) -> None:
+        logger.error(f"{name} failed", exc_info=error)
+        with contextlib.suppress(Exception):  # the error's own __str__
+            termination.report(f"arqube-worker: {name} failed: {type(error).__name__}: {error}")
+
     # -- stopping --
 
     async def _finish_or_give_back(self) -> None:
@@ -237,8 +242,8 @@ class Worker(TurnTaker):
         if self.on_shutdown is not None:
             try:
                 await self.on_shutdown(self.ctx)
-            except Exception:
-                logger.exception("on_shutdown failed")
+            except Exception as error:
+                self._hook_failed("on_shutdown", error)
                 exit_code = 1
         for run in self.stragglers:  # They get no further: the process exits now.
             logger.warning("job did not end in time", **logs.names_of(run))

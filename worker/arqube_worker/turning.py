@@ -11,7 +11,7 @@ from arq.connections import ArqRedis
 from arq.utils import timestamp_ms
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
-from arqube_queue import payload_life, turns
+from arqube_queue import aborts, payload_life, turns
 from arqube_queue.held_connection import HeldConnection
 from arqube_queue.turns import Lease, Turns
 from arqube_queue.wakeup import Wakeup
@@ -80,7 +80,8 @@ class TurnTaker(JobRunner):
 
     async def _back_off(self, error: BaseException) -> None:
         self.redis_failed("taking a turn", error)
-        if isinstance(error, ReadOnlyError):  # A replica since a failover: connect anew, to the new master.
+        # A replica since a failover: connect anew, to the new master. Before Redis 7 scripts wrap the refusal.
+        if isinstance(error, ReadOnlyError) or (isinstance(error, ResponseError) and "-READONLY " in str(error)):
             with contextlib.suppress(*REDIS_ERRORS):
                 await self._line.disconnect()
                 await self.pool.connection_pool.disconnect(inuse_connections=False)
@@ -257,6 +258,7 @@ class TurnTaker(JobRunner):
                 self.pool, self.queue_name, first=self._payloads_seen, default_life_ms=self.expires_extra_ms
             )
             self._payloads_due = now if self._payloads_seen else now + PAYLOADS_S
+            await aborts.forget_old(self.pool)
 
     def redis_failed(self, during: str, error: BaseException) -> None:
         """Note that Redis did not do what it was asked."""
