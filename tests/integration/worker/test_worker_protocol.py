@@ -19,7 +19,7 @@ import arq.worker
 import pytest
 from arq.connections import ArqRedis
 from arq.jobs import Job, serialize_result
-from arq.worker import Retry, RetryJob
+from arq.worker import JobExecutionFailed, Retry, RetryJob
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -80,6 +80,7 @@ class Protocol(RuleBasedStateMachine):
         self.plain = self.loop.run_until_complete(self.start_plain())
         self.plain_runs: dict[str, asyncio.Future[None]] = {}
         self.plain_tasks: dict[str, asyncio.Task[None]] = {}
+        self.plain_scores: dict[str, int] = {}  # when they were due
         self.incarnations = 0
         self.queue: dict[str, int] = {}
         self.payloads: set[str] = set()
@@ -141,7 +142,7 @@ class Protocol(RuleBasedStateMachine):
     @rule(job=JOBS)
     def abort(self, job: str) -> None:
         async def ask() -> None:
-            with contextlib.suppress(asyncio.TimeoutError):
+            with contextlib.suppress(asyncio.TimeoutError, ValueError, JobExecutionFailed):  # what the job raised
                 await Job(job, self.client).abort(timeout=0, poll_delay=0)
 
         self.loop.run_until_complete(ask())
@@ -198,7 +199,7 @@ class Protocol(RuleBasedStateMachine):
         if task is None:
             return
         if job in self.payloads:
-            self.plain_tasks[job] = task
+            self.plain_tasks[job], self.plain_scores[job] = task, self.queue[job]
             self.holders[job] = PLAIN
             self.tries[job] = self.tries.get(job, 0) + 1
             self.loop.run_until_complete(self.plain_runs_it(job))
@@ -224,7 +225,8 @@ class Protocol(RuleBasedStateMachine):
         self.loop.run_until_complete(self.plain_tasks.pop(job))
         if end in ("retry", "again"):
             del self.holders[job]
-            self.queue[job] += DEFER_MS if end == "retry" else 0
+            # arq adds to the due time, which a client may have changed meanwhile.
+            self.queue[job] += DEFER_MS + self.now - self.plain_scores[job] if end == "retry" else 0
         else:
             self.remove(job)
             self.results.add(job)
@@ -411,7 +413,8 @@ class Protocol(RuleBasedStateMachine):
         assert set(found["results"]) == self.results
         assert {member.decode(): int(score) for member, score in members} == self.queue
         assert {member.decode() for member in aborts} == self.aborts
-        assert {member.decode() for member in dead} == set(self.dead)
+        letters = {member.decode(): keys.dead_letter(QUEUE, member.decode()) for member in dead}
+        assert {job: bool(self.sync.hget(letter, "payload")) for job, letter in letters.items()} == self.dead
 
     @invariant()
     def every_payload_is_queued(self) -> None:
