@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test matrix lint verify e2e bench crds locks clean
+.PHONY: help demo test matrix suite lint verify e2e bench crds locks clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | expand -t 10
@@ -23,6 +23,9 @@ test: $(VENV)/.installed ## Unit, integration, contract and laptop end-to-end te
 
 matrix: $(VENV)/.installed ## The injected runtime on each Python 3.10 to 3.14 that is found, with old and new arq
 	ARQUBE_MATRIX=1 $(BIN)/pytest tests/integration/test_injected_runtime.py
+
+suite: $(VENV)/.installed ## arq's own tests with its Worker replaced by ours
+	ARQUBE_ARQ_SUITE=1 $(BIN)/pytest tests/integration/test_arq_suite.py
 
 lint: $(VENV)/.installed ## Style, types, borders between packages, generated files
 	$(BIN)/ruff check .
@@ -50,7 +53,9 @@ UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --g
 
 locks: $(VENV)/.installed ## Pin every dependency of the images and of this environment in locks/
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
-	for extra in operator worker dev; do $(UV_COMPILE) pyproject.toml --extra $$extra --output-file locks/$$extra.txt; done
+	$(UV_COMPILE) pyproject.toml --extra operator --output-file locks/operator.txt
+	$(UV_COMPILE) pyproject.toml --extra worker --extra otel --output-file locks/worker.txt
+	$(UV_COMPILE) pyproject.toml --extra dev --output-file locks/dev.txt
 	echo 'hatchling>=1.27' | $(UV_COMPILE) --no-annotate - --output-file locks/build.txt
 
 clean: ## Remove what was built

@@ -12,10 +12,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from redis.asyncio import Redis
-
 from arqube_queue import environment as env
 from arqube_queue import heartbeat, keys, payload_life, scripts
+from arqube_queue.scripts import Executor
 
 LEASE_S: Final = 15.0
 """How long a lease lasts, in seconds, unless it is renewed."""
@@ -205,7 +204,7 @@ class Turns:
         policy: What holds for all turns.
     """
 
-    def __init__(self, redis: Redis, queue: str, *, worker: str, token: str, policy: Policy) -> None:
+    def __init__(self, redis: Executor, queue: str, *, worker: str, token: str, policy: Policy) -> None:
         self._redis = redis
         self._keys = [queue, keys.dead_letters(queue), keys.unknown_functions(queue), keys.heartbeats(queue)]
         self._token = token

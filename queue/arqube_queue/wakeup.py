@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
+from arqube_queue.held_connection import connection_maker
+
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection  # absent from redis-py before 4.6, which images may hold
 
@@ -47,13 +49,21 @@ class Wakeup:
     Args:
         make_connection: Makes a connection that is not open yet; called for each attempt.
         queue: Name of the queue, which is its key.
+        on_change: Called ahead of each wake-up, while the key is being armed, for whoever wants to look at once. What
+            it sees is no reason not to look again after the wake-up: another change may have come in between.
 
     Attributes:
         available: Whether changes are told at present. While False, ``wait`` is a plain sleep, so poll.
     """
 
-    def __init__(self, make_connection: Callable[[], AbstractConnection], queue: str) -> None:
+    def __init__(
+        self,
+        make_connection: Callable[[], AbstractConnection],
+        queue: str,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         self.available = False
+        self._on_change = on_change
         self._make_connection = make_connection
         self._queue = queue
         self._wanted = asyncio.Event()
@@ -61,19 +71,9 @@ class Wakeup:
         self._refusal = ""
 
     @classmethod
-    def beside(cls, redis: Redis, queue: str) -> Wakeup:
+    def beside(cls, redis: Redis, queue: str, on_change: Callable[[], None] = lambda: None) -> Wakeup:
         """A wake-up that reaches Redis as ``redis`` does (TLS, credentials, sentinels), which must outlive it."""
-        pool = redis.connection_pool
-        ours: dict[str, Any] = {"socket_timeout": ANSWER_TIMEOUT_S, "health_check_interval": 0}
-        omitted = {"retry", "retry_on_error", "retry_on_timeout"}  # attempts are repeated here, in the background
-
-        def make_connection() -> AbstractConnection:
-            options = {name: value for name, value in pool.connection_kwargs.items() if name not in omitted} | ours
-            if options.get("socket_connect_timeout") is None:
-                options["socket_connect_timeout"] = ANSWER_TIMEOUT_S
-            return pool.connection_class(**options)
-
-        return cls(make_connection, queue)
+        return cls(connection_maker(redis, socket_timeout=ANSWER_TIMEOUT_S), queue, on_change)
 
     async def wait(self, timeout_s: float) -> bool:
         """Sleep until the queue changed since the last wake-up, or may have, at most ``timeout_s`` seconds.
@@ -149,7 +149,11 @@ class Wakeup:
         while True:
             if told:
                 await self._wanted.wait()
-                await asyncio.sleep(rested_at - loop.time())
+                rest_s = rested_at - loop.time()
+                if rest_s > 0:
+                    await asyncio.sleep(rest_s)
+                if self.available:
+                    self._on_change()
             size, told_before = await self._ask(connection, "ZCARD", self._queue)
             if not self.available:
                 self.available, self._refusal = True, ""

@@ -245,10 +245,12 @@ CELLS = {
     "the oldest of all": ("3.10", ("arq==0.25.0", "redis==4.2.0", "structlog==22.2.0", "prometheus-client==0.15.0")),
     "the newest arq on the oldest Python": ("3.10", ("arq==0.28.0",)),
     "an app with metrics": ("3.11", ("arq==0.26.3", "prometheus-client==0.21.0")),
+    "the newest arq with an old redis-py": ("3.11", ("arq==0.28.0", "redis==4.6.0")),
     "an old arq that takes any redis-py": ("3.12", ("arq==0.25.0",)),
     "the last arq but one": ("3.12", ("arq==0.27.0",)),
     "the newest arq": ("3.13", ("arq==0.28.0",)),
     "the newest arq on the newest Python": ("3.14", ("arq==0.28.0",)),
+    "an old arq on the newest Python": ("3.14", ("arq==0.25.0",)),
 }
 
 

@@ -74,6 +74,8 @@ def test_when_a_worker_counts_as_alive(busy: int, stalled_s: float, started: boo
         pytest.param({"redis_answered_at": None}, "not connected", id="Redis has never answered"),
         pytest.param({"redis_problems": {"a turn": ""}}, "has not answered for 1 s", id="the last call failed"),
         pytest.param({"redis_problems": {"a turn": "OOM"}}, "refuses: OOM", id="Redis is out of memory"),
+        pytest.param({"refused_at": 998.0, "refusal": "OOM"}, "refuses: OOM", id="Redis refused a moment ago"),
+        pytest.param({"refused_at": 995.0, "refusal": "OOM"}, None, id="Redis has not refused for a while"),
         pytest.param({"redis_answered_at": 980.0}, "has not answered for 20 s", id="Redis has been silent"),
         pytest.param({"started": False}, "on_startup is running", id="it starts up"),
     ],

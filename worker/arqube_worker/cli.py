@@ -18,7 +18,7 @@ from arqube_queue import environment as env
 from arqube_queue import exit_codes
 from arqube_worker import check, logs, settings, termination
 from arqube_worker.endpoints import Endpoints
-from arqube_worker.loops import event_loop
+from arqube_worker.loops import event_loop, loop_maker
 from arqube_worker.metrics import Metrics
 from arqube_worker.runtime import Worker
 
@@ -60,6 +60,7 @@ def _work(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         logs.configure(environ)
     except ValueError as error:
         raise settings.SettingsError(str(error)) from None
+    make_loop = loop_maker(environ)
     port = options.port if options.port is not None else _port(environ)
     try:
         endpoints = Endpoints(port, REGISTRY)
@@ -70,7 +71,7 @@ def _work(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     loaded = settings.load(options.settings)
     logs.adopt_app()
     configuration = settings.configure(loaded, environ)
-    with event_loop() as loop:
+    with event_loop(make_loop) as loop:
         name = environ.get(env.WORKER_NAME) or f"{socket.gethostname()}-{os.getpid()}"
         worker = Worker(configuration, name=name, metrics=Metrics(REGISTRY))
         endpoints.health = worker.health

@@ -10,6 +10,8 @@ LOOP_STALL_S: Final = 60.0
 """An idle loop that has not turned for so long is stuck."""
 REDIS_SILENCE_S: Final = 10.0
 """Redis is asked at least each second; no answer for so long means that it is not there."""
+REFUSAL_S: Final = 4.0
+"""How long a refusal counts after the last: what ends in a full Redis makes room for a write or two, until the next."""
 
 
 @dataclass(slots=True)
@@ -21,6 +23,8 @@ class Health:
         loop_turned_at: When the event loop last turned.
         redis_answered_at: When Redis last answered; None before its first answer.
         redis_problems: What is wrong, by what was asked for; whatever succeeded last is not among them.
+        refusal: What Redis said when it last refused.
+        refused_at: When it did; None when it never has.
         started: ``on_startup`` is done.
         draining: It takes no more jobs and will exit.
         busy: Jobs running.
@@ -30,6 +34,8 @@ class Health:
     loop_turned_at: float
     redis_answered_at: float | None = None
     redis_problems: dict[str, str] = field(default_factory=dict)
+    refusal: str = ""
+    refused_at: float | None = None
     started: bool = False
     draining: bool = False
     busy: int = 0
@@ -42,6 +48,8 @@ class Health:
     def redis_failed(self, asked: str, problem: str) -> None:
         """Redis did not answer, or refused; ``problem`` is its refusal, or empty."""
         self.redis_problems[asked] = problem
+        if problem:
+            self.refusal, self.refused_at = problem, time.monotonic()
 
     def not_alive(self, now: float) -> str | None:
         """Why the process should be restarted; None while it lives.
@@ -65,6 +73,8 @@ class Health:
         refusals = [problem for problem in list(self.redis_problems.values()) if problem]
         if refusals:
             return f"Redis refuses: {refusals[0]}"
+        if self.refused_at is not None and now - self.refused_at < REFUSAL_S:
+            return f"Redis refuses: {self.refusal}"
         if self.redis_problems or now - self.redis_answered_at > REDIS_SILENCE_S:
             return f"Redis has not answered for {now - self.redis_answered_at:.0f} s"
         if not self.started:

@@ -31,6 +31,8 @@ def names_of(run: Run) -> dict[str, Any]:
         names["function"] = run.function
     if run.attempt:
         names["try"] = run.attempt
+    if run.span is not None:
+        names.update(run.span.names())
     return names
 
 

@@ -6,17 +6,16 @@ arq's ``Worker`` is the base for what an app may rely on: its arguments, their m
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import sys
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import arq.worker
-from arq.jobs import SerializationError, deserialize_job_raw, serialize_result
+from arq.jobs import SerializationError, deserialize_job_raw
 from arq.utils import ms_to_datetime, timestamp_ms
 from arq.worker import JobExecutionFailed, Retry, RetryJob
 
@@ -28,10 +27,12 @@ from arqube_worker.drain import Drain
 from arqube_worker.health import Health
 from arqube_worker.heartbeats import Tally
 from arqube_worker.metrics import Metrics
+from arqube_worker.results import Results
 from arqube_worker.runs import Cause, Outcome, Run, Verdict, verdict
 
-_RESULTS_NAME_JOBS: Final = "job_id" in inspect.signature(serialize_result).parameters
-"""arq's before 0.26 do not."""
+if TYPE_CHECKING:
+    from arqube_worker.spans import Spans
+
 LEASE_BEYOND_TIMEOUT_S: Final = 10.0
 """How much longer than its timeout a job's lease is renewed: time to clean up, as arq gives."""
 DEFAULT_MAX_JOBS: Final = 10
@@ -40,8 +41,6 @@ ABORTED_SCORE: Final = 1
 """Where arq's ``Job.abort`` moves a deferred job, before it adds it to the set of jobs to abort."""
 ABORT_PENDING_MS: Final = 100
 """How long that may take; if it was never done, the job runs, as under arq."""
-RESULT_LIMIT: Final = 256 * 1024 * 1024
-"""Bytes of a result; Redis takes no value above 512 MB, and would close the connection at each attempt."""
 
 logger = logs.get_logger(__name__)
 _levels = logging.getLogger(__name__)
@@ -71,6 +70,7 @@ class JobRunner(arq.worker.Worker):
     Attributes:
         done: Runs whose end Redis does not know yet, in order.
         runs: Those whose code is not over.
+        spans: What makes the jobs' spans; None when jobs are not traced.
     """
 
     leases: LeaseKeeper
@@ -84,6 +84,8 @@ class JobRunner(arq.worker.Worker):
         self.metrics = metrics
         self.done: deque[Ended] = deque()
         self.runs: dict[Run, None] = {}
+        self.spans: Spans | None = None
+        self._results = Results(self)
 
     def run_ended(self) -> None:
         """Called whenever a run is over, or its end is to be written."""
@@ -109,6 +111,8 @@ class JobRunner(arq.worker.Worker):
             return
         run.function, run.enqueued_ms, run.attempt = name, enqueued_ms, max(lease.tries, first_try or 0)
         function = self.functions.get(name)
+        if self.spans is not None:
+            run.span = self.spans.of(run, getattr(function, "coroutine", None), kwargs)
         if self.allow_abort_jobs and lease.score == ABORTED_SCORE and not lease.aborted:
             # Its client has moved it to the front and is about to say why.
             soon_ms = timestamp_ms() + ABORT_PENDING_MS
@@ -136,21 +140,22 @@ class JobRunner(arq.worker.Worker):
     ) -> None:
         """End a job that is not started, as arq's ``job_failed`` does: the worker's ``keep_result`` counts."""
         now_ms = timestamp_ms()
-        result, life_ms = None, 0
-        if self.keep_result_forever or self.keep_result_s:
-            life_ms = 0 if self.keep_result_forever else int((self.keep_result_s or 0) * 1000)
-            result = self._result(run, args, kwargs, False, error, now_ms, now_ms)
+        result, life_ms = None, self._results.life_ms()
+        if life_ms is not None:
+            result = self._results.write(
+                run, args, kwargs, success=False, result=error, started_ms=now_ms, ended_ms=now_ms
+            )
         text = f"{type(error).__name__}: {error}"
         cause = error.__cause__
         if cause is not None:
             text = f"{text} ({type(cause).__name__}: {cause})"
         death = self._death(run, outcome.value, text, _traceback(error) if cause else "")
         if outcome is Outcome.ABORTED:
-            self._end(run, turns.finish(run.lease, result, life_ms=life_ms), outcome)
+            self._end(run, turns.finish(run.lease, result, life_ms=life_ms or 0), outcome)
         elif outcome is Outcome.UNKNOWN_FUNCTION:
-            self._end(run, turns.put_back(run.lease, result, death, life_ms=life_ms), Outcome.PUT_BACK)
+            self._end(run, turns.put_back(run.lease, result, death, life_ms=life_ms or 0), Outcome.PUT_BACK)
         else:
-            self._end(run, turns.bury(run.lease, result, death, life_ms=life_ms), outcome)
+            self._end(run, turns.bury(run.lease, result, death, life_ms=life_ms or 0), outcome)
 
     # -- running --
 
@@ -179,6 +184,8 @@ class JobRunner(arq.worker.Worker):
             run.started_at = time.time()
             self.tally.started += 1
             self.metrics.started(run)
+            if run.span is not None:
+                run.span.begin()
             if _levels.isEnabledFor(logging.INFO):
                 self.tell_start(run, args, kwargs)
             timer = None if timeout_s is None else self.loop.call_later(timeout_s, run.cancel, Cause.TIMEOUT)
@@ -191,13 +198,15 @@ class JobRunner(arq.worker.Worker):
             run.ended_at = time.time()
             if timer is not None:
                 timer.cancel()
+            if run.span is not None:
+                run.span.leave(error)
             if run.cause is not None:
                 _forget_cancellation(run.task)
         try:
             end, outcome = self._judge(run, function, args, kwargs, result, error)
         except Exception as broken:  # an app's serializer, an exception's __str__
             logger.exception("the end of a job could not be told as it was")
-            end, outcome = self._judge(run, function, (), {}, None, JobExecutionFailed(type(broken).__name__))
+            end, outcome = self._judge_untold(run, function, JobExecutionFailed(type(broken).__name__))
         if outcome is not Outcome.RETURNED or run.started_at is not None:
             await self._call_hook("on_job_end", self.on_job_end, ctx)
         if self.after_job_end is not None and outcome is not Outcome.RETURNED:
@@ -268,21 +277,29 @@ class JobRunner(arq.worker.Worker):
         if decision is not Verdict.SUCCEED:
             timed_out = run.cause is Cause.TIMEOUT and isinstance(error, asyncio.CancelledError)
             result = error = asyncio.TimeoutError() if timed_out else error
-        data, life_ms = None, 0
-        forever = self.keep_result_forever if function.keep_result_forever is None else function.keep_result_forever
-        life_s = self.keep_result_s if function.keep_result_s is None else function.keep_result_s
-        if forever or (life_s or 0) > 0:
-            life_ms = 0 if forever else max(1, int((life_s or 0) * 1000))
+        data, life_ms = None, self._results.life_ms(function)
+        if life_ms is not None:
             started_ms, ended_ms = int((run.started_at or 0) * 1000), int((run.ended_at or 0) * 1000)
-            data = self._result(run, args, kwargs, error is None, result, started_ms, ended_ms)
+            data = self._results.write(
+                run, args, kwargs, success=error is None, result=result, started_ms=started_ms, ended_ms=ended_ms
+            )
         if decision is Verdict.FAIL and error is not None:
             timed_out = isinstance(error, asyncio.TimeoutError) and run.cause is Cause.TIMEOUT
             self._log_failure(error)
             text, frames = f"{type(error).__name__}: {error}", _traceback(error)
             death = self._death(run, "timeout" if timed_out else "failed", text, frames)
-            return turns.bury(lease, data, death, life_ms=life_ms, keep_in_progress_ms=keep_ms), Outcome.FAILED
+            return turns.bury(lease, data, death, life_ms=life_ms or 0, keep_in_progress_ms=keep_ms), Outcome.FAILED
         outcome = Outcome.ABORTED if decision is Verdict.ABORT else Outcome.SUCCEEDED
-        return turns.finish(lease, data, life_ms=life_ms, keep_in_progress_ms=keep_ms), outcome
+        return turns.finish(lease, data, life_ms=life_ms or 0, keep_in_progress_ms=keep_ms), outcome
+
+    def _judge_untold(self, run: Run, function: Any, failure: JobExecutionFailed) -> tuple[End | None, Outcome]:
+        """The run fails, if need be without a result, as it must not stay in its slot."""
+        try:
+            return self._judge(run, function, (), {}, None, failure)
+        except Exception:  # the function's own settings
+            logger.exception("the failure of a job could not be told")
+            death = self._death(run, "failed", f"{type(failure).__name__}: {failure}", "")
+            return turns.bury(run.lease, None, death), Outcome.FAILED
 
     def _log_failure(self, error: BaseException) -> None:
         details: Mapping[str, Any] = {}
@@ -293,42 +310,6 @@ class JobRunner(arq.worker.Worker):
         except Exception:
             logger.exception("the failure's own 'extra' failed")
         logger.error("job failed", exc_info=error, **details)
-
-    def _result(
-        self,
-        run: Run,
-        args: tuple[Any, ...],
-        kwargs: dict[Any, Any],
-        success: bool,
-        result: Any,
-        started_ms: int,
-        ended_ms: int,
-    ) -> bytes | None:
-        """arq's serialized result."""
-        name = run.function if run.function is not None else "<unknown>"
-
-        def serialize(success: bool, result: Any) -> bytes | None:
-            return serialize_result(
-                name,
-                args,
-                kwargs,
-                run.attempt or run.lease.tries,
-                run.enqueued_ms,
-                success,
-                result,
-                started_ms,
-                ended_ms,
-                f"{run.lease.job_id}:{name}",
-                self.queue_name,
-                **({"job_id": run.lease.job_id} if _RESULTS_NAME_JOBS else {}),
-                serializer=self.job_serializer,
-            )
-
-        data = serialize(success, result)
-        if data is not None and len(data) > RESULT_LIMIT:
-            logger.error("the result is too large for Redis", bytes=len(data))
-            data = serialize(False, "unable to serialize result")  # arq's words for one that cannot be kept
-        return data
 
     def _death(self, run: Run, reason: str, error: str, frames: str) -> Death:
         return Death(reason, run.function or "", error, frames, run.attempt or run.lease.tries, run.enqueued_ms)
@@ -353,6 +334,8 @@ class JobRunner(arq.worker.Worker):
             self.jobs_failed += 1
         if _levels.isEnabledFor(logging.INFO):
             self.tell_end(run, outcome)
+        if run.span is not None:
+            run.span.end(outcome)
         if run.written is not None and not run.written.done():
             run.written.set_result(None)
 

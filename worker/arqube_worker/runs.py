@@ -6,9 +6,12 @@ import asyncio
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from arqube_queue.turns import Lease
+
+if TYPE_CHECKING:
+    from arqube_worker.spans import JobSpan
 
 UNKNOWN_FUNCTION: Final = "unknown"
 """What stands for a function that this worker does not have: payloads may hold any name, and labels must be bounded."""
@@ -76,6 +79,7 @@ class Run:
         started_at: When the coroutine began; None before.
         ended_at: When it ended; None before.
         cause: Why we cancelled it; None when we did not.
+        span: What a trace tells of it; None when jobs are not traced.
         written: Done when Redis knows how it ended; None when nobody waits for that.
     """
 
@@ -87,6 +91,7 @@ class Run:
     started_at: float | None = None
     ended_at: float | None = None
     cause: Cause | None = None
+    span: JobSpan | None = None
     written: asyncio.Future[None] | None = None
 
     def cancel(self, cause: Cause) -> None:

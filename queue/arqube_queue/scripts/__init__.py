@@ -6,10 +6,16 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Any, Protocol
 
-from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
+
+
+class Executor(Protocol):
+    """What scripts are called through: a redis-py client, or a held connection."""
+
+    async def execute_command(self, *command: str | bytes | int) -> Any:
+        """Send a command and return its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +25,12 @@ class Script:
     text: str
     sha: str
 
-    async def __call__(self, redis: Redis, keys: list[str], args: Sequence[str | bytes | int]) -> Any:
+    async def __call__(self, redis: Executor, keys: list[str], args: Sequence[str | bytes | int]) -> Any:
         """Run the script, loading it first where the server does not know it yet."""
         try:
-            return await redis.execute_command("EVALSHA", self.sha, len(keys), *keys, *args)  # type: ignore[no-untyped-call]
+            return await redis.execute_command("EVALSHA", self.sha, len(keys), *keys, *args)
         except NoScriptError:
-            return await redis.execute_command("EVAL", self.text, len(keys), *keys, *args)  # type: ignore[no-untyped-call]
+            return await redis.execute_command("EVAL", self.text, len(keys), *keys, *args)
 
 
 def load(name: str) -> Script:

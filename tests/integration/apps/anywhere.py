@@ -10,7 +10,7 @@ import sys
 
 import arq
 from arq.connections import RedisSettings
-from arq.jobs import Job
+from arq.jobs import Job, ResultNotFound
 
 REDIS = RedisSettings(host=os.environ["REDIS_QUEUE_HOST"], port=int(os.environ["REDIS_QUEUE_PORT"]))
 
@@ -62,9 +62,12 @@ class WorkerSettings:
     allow_abort_jobs = True
 
 
-async def end(job):
+async def end(job, tries=2):
     try:
         return await job.result(timeout=20, poll_delay=0.05)
+    except ResultNotFound:
+        # arq 0.25 looks for the result, then in the queue: a job that ends in between is in neither.
+        return await end(job, tries - 1) if tries > 1 else "nothing"
     except (Exception, asyncio.CancelledError) as error:
         return type(error).__name__
 

@@ -152,14 +152,22 @@ async def test_a_port_in_use_is_told(start_worker: Any, ready: Any, environ: dic
     ],
 )
 async def test_a_life_hook_that_fails_is_logged_and_exits_1(
-    start_worker: Any, arq_client: ArqRedis, eventually: Any, settings: str, event: str, hooks: list[bytes]
+    start_worker: Any,
+    arq_client: ArqRedis,
+    eventually: Any,
+    tmp_path: Path,
+    settings: str,
+    event: str,
+    hooks: list[bytes],
 ) -> None:
-    worker = start_worker(settings)
+    told = tmp_path / "told"
+    worker = start_worker(settings, environment={"ARQUBE_TERMINATION_LOG": str(told)})
     await eventually(lambda: worker.get("/readyz")[0] == 200 or worker.process.poll() is not None)
     worker.signal()
     assert await worker.exit_code() == 1
     assert [line["level"] for line in worker.logged(event)] == ["error"]
     assert await arq_client.lrange("hooks", 0, -1) == hooks
+    assert told.read_text().startswith(f"arqube-worker: {event}: ConnectionRefusedError: no database")
 
 
 async def test_a_password_from_the_environment_is_used_and_never_shown(

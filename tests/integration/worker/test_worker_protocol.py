@@ -1,16 +1,25 @@
 """The protocol as a model of plain dicts beside a real Redis: our workers, plain arq's, clients, and accidents.
 
-Two workers of ours lease, end, lose, renew and crash in any order; answers get lost; plain arq takes and finishes in
-between, by the commands of arq 0.28. After each step both sides hold the same, and no job ended twice.
+Two workers of ours lease, end, lose, renew and crash in any order; answers get lost, payloads expire, dead letters are
+put back. arq's own client enqueues and aborts, and its Worker takes and ends jobs in between, at the model's time.
+After each step both sides hold the same, and no job ended twice.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
+import arq.connections
+import arq.jobs
+import arq.worker
 import pytest
+from arq.connections import ArqRedis
+from arq.jobs import Job, serialize_result
+from arq.worker import JobExecutionFailed, Retry, RetryJob
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -18,8 +27,10 @@ from redis import Redis as SyncRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from arqube_local.redis_server import RedisServer
-from arqube_queue import keys, leases, turns
+from arqube_queue import dead_letters, heartbeat, keys, leases, turns
+from arqube_queue.dead_letters import Outcome
 from arqube_queue.keys import IN_PROGRESS_PREFIX, JOB_PREFIX, RESULT_PREFIX, RETRY_PREFIX
+from arqube_queue.model import Heartbeat
 from arqube_queue.turns import Death, Lease, Policy, Turns
 
 QUEUE = "arq:queue"
@@ -29,7 +40,15 @@ JOBS = st.sampled_from(NAMES)
 WORKERS = st.sampled_from(["first", "second"])
 ENDS = st.sampled_from(["finish", "bury", "retry", "again", "give back", "put back", "lease again"])
 DEATH = Death("failed", "work", "ValueError", "", 1, 0)
+RESULT = serialize_result("work", (), {}, 1, 0, True, None, 0, 0, "", QUEUE, job_id="")
 PLAIN = "1"
+DEFER_MS = 5
+PLAIN_ENDS: dict[str, BaseException | None] = {
+    "succeed": None,
+    "fail": ValueError(),
+    "retry": Retry(defer=DEFER_MS / 1000),
+    "again": RetryJob(),
+}
 
 
 @dataclass
@@ -37,6 +56,7 @@ class Ours:
     """A worker of ours: what it holds, and the ends of a turn whose answer got lost."""
 
     turns: Turns
+    patient: bool
     number: int = 0
     token: str = ""
     held: list[Lease] = field(default_factory=list)
@@ -47,13 +67,20 @@ class Protocol(RuleBasedStateMachine):
     """Jobs by id, as Redis should hold them."""
 
     server: RedisServer
+    now = NOW
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.redis = self.server.address.connect()
-        self.sync = SyncRedis(host=self.server.address.host, port=self.server.address.port)
-        self.now = NOW
+        where = {"host": self.server.address.host, "port": self.server.address.port}
+        self.sync = SyncRedis(**where)
+        self.client = ArqRedis(**where)
+        Protocol.now = NOW
+        self.plain = self.loop.run_until_complete(self.start_plain())
+        self.plain_runs: dict[str, asyncio.Future[None]] = {}
+        self.plain_tasks: dict[str, asyncio.Task[None]] = {}
+        self.plain_scores: dict[str, int] = {}  # when they were due
         self.incarnations = 0
         self.queue: dict[str, int] = {}
         self.payloads: set[str] = set()
@@ -61,7 +88,8 @@ class Protocol(RuleBasedStateMachine):
         self.tries: dict[str, int] = {}
         self.aborts: set[str] = set()
         self.results: set[str] = set()
-        self.dead: set[str] = set()
+        self.dead: dict[str, bool] = {}  # whether it has its payload
+        self.known_elsewhere = False
         self.workers: dict[str, Ours] = {}
 
     @initialize(jobs=st.sets(JOBS, min_size=3))
@@ -75,20 +103,36 @@ class Protocol(RuleBasedStateMachine):
     def start(self, name: str) -> None:
         self.incarnations += 1
         token = f"{name}-{self.incarnations}"
-        mine = Turns(self.redis, QUEUE, worker=name, token=token, policy=Policy())
-        self.workers[name] = Ours(mine, token=token)
+        patient = name == "first"  # with jobs whose function it does not know
+        policy = Policy() if patient else Policy(unknown_function_grace_s=0)
+        mine = Turns(self.redis, QUEUE, worker=name, token=token, policy=policy)
+        self.workers[name] = Ours(mine, patient, token=token)
+
+    async def start_plain(self) -> arq.worker.Worker:
+        async def work(ctx: dict[Any, Any]) -> None:
+            self.plain_runs[ctx["job_id"]] = asyncio.get_running_loop().create_future()
+            await self.plain_runs[ctx["job_id"]]
+
+        return arq.worker.Worker(
+            [arq.worker.func(work, name="work")],
+            redis_pool=self.client,
+            handle_signals=False,
+            max_jobs=1000,
+            max_tries=1000,
+        )
 
     # -- clients --
 
     @rule(job=JOBS, delay=st.integers(-3, 5))
     def enqueue(self, job: str, delay: int) -> None:
-        """``enqueue_job`` refuses while there is a payload or a result."""
-        if job in self.payloads or job in self.results:
-            return
-        self.payloads.add(job)
-        self.queue[job] = self.now + delay
-        self.sync.psetex(JOB_PREFIX + job, 86_400_000, b"payload")
-        self.sync.zadd(QUEUE, {job: self.now + delay})
+        """arq's client refuses while there is a payload or a result."""
+        given = self.loop.run_until_complete(
+            self.client.enqueue_job("work", _job_id=job, _defer_by=timedelta(milliseconds=delay))
+        )
+        assert (given is None) is (job in self.payloads or job in self.results)
+        if given is not None:
+            self.payloads.add(job)
+            self.queue[job] = self.now + delay
 
     @rule(job=JOBS)
     def forget_result(self, job: str) -> None:
@@ -97,43 +141,95 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(job=JOBS)
     def abort(self, job: str) -> None:
-        """``Job.abort``."""
-        if self.queue.get(job, 0) > self.now:
+        async def ask() -> None:
+            with contextlib.suppress(asyncio.TimeoutError, ValueError, JobExecutionFailed):  # what the job raised
+                await Job(job, self.client).abort(timeout=0, poll_delay=0)
+
+        self.loop.run_until_complete(ask())
+        if self.queue.get(job, 0) > self.now and (job in self.payloads or job in self.results):
             self.queue[job] = 1
-            self.sync.zadd(QUEUE, {job: 1})
         self.aborts.add(job)
-        self.sync.zadd(keys.ABORT, {job: self.now})
 
     @rule(milliseconds=st.integers(1, 2000))
     def wait(self, milliseconds: int) -> None:
-        self.now += milliseconds
+        Protocol.now += milliseconds
+
+    # -- people, and workers of a newer release --
+
+    @rule(job=JOBS)
+    def retry_dead(self, job: str) -> None:
+        outcome = self.loop.run_until_complete(dead_letters.retry(self.redis, QUEUE, [job]))[job]
+        if job not in self.dead:
+            assert outcome is Outcome.MISSING
+        elif not self.dead[job]:
+            assert outcome is Outcome.WITHOUT_PAYLOAD
+        elif job in self.queue or job in self.payloads:
+            assert outcome is Outcome.QUEUED
+        else:
+            assert outcome is Outcome.RETRIED
+            self.remove(job)
+            del self.dead[job]
+            self.results.discard(job)
+            self.payloads.add(job)
+            self.queue[job] = self.now
+            self.sync.zadd(QUEUE, {job: self.now}, xx=True)  # It is due by Redis's clock, which is not the model's.
+
+    @rule(job=JOBS)
+    def purge_dead(self, job: str) -> None:
+        purged = self.loop.run_until_complete(dead_letters.purge(self.redis, QUEUE, [job]))
+        assert purged == (self.dead.pop(job, None) is not None)
+
+    @rule(known=st.booleans())
+    def deploy(self, known: bool) -> None:
+        """A worker that knows the function comes or goes."""
+        self.known_elsewhere = known
+        beat = Heartbeat("newer", at_ms=0, busy=0, slots=1, draining=False, functions=("work",))
+        change = heartbeat.write(self.redis, QUEUE, beat) if known else heartbeat.remove(self.redis, QUEUE, "newer")
+        self.loop.run_until_complete(change)
 
     # -- plain arq's workers --
 
     @rule(job=JOBS)
     def plain_takes(self, job: str) -> None:
-        """``start_jobs`` and the head of ``run_job``."""
-        if self.queue.get(job, self.now + 1) <= self.now and job not in self.holders:
+        """arq's ``start_jobs`` and its ``run_job`` as far as the app's code."""
+        free = self.queue.get(job, self.now + 1) <= self.now and job not in self.holders
+        self.loop.run_until_complete(self.plain.start_jobs([job.encode()]))
+        task = self.plain.tasks.pop(job, None)
+        assert (task is not None) is free
+        if task is None:
+            return
+        if job in self.payloads:
+            self.plain_tasks[job], self.plain_scores[job] = task, self.queue[job]
             self.holders[job] = PLAIN
             self.tries[job] = self.tries.get(job, 0) + 1
-            self.sync.psetex(IN_PROGRESS_PREFIX + job, 310_000, b"1")
-            self.sync.incr(RETRY_PREFIX + job)
-
-    @rule(job=JOBS, final=st.booleans())
-    def plain_ends(self, job: str, final: bool) -> None:
-        """``finish_job``: it asks nobody whether the job is still its own, so here it always is."""
-        if self.holders.get(job) != PLAIN:
-            return
-        if final:
+            self.loop.run_until_complete(self.plain_runs_it(job))
+        else:
+            self.loop.run_until_complete(task)
             self.remove(job)
             self.results.add(job)
-            self.sync.delete(IN_PROGRESS_PREFIX + job, RETRY_PREFIX + job, JOB_PREFIX + job)
-            self.sync.zrem(QUEUE, job)
-            self.sync.zrem(keys.ABORT, job)
-            self.sync.psetex(RESULT_PREFIX + job, 3_600_000, b"result")
+
+    async def plain_runs_it(self, job: str) -> None:
+        while job not in self.plain_runs and not self.plain_tasks[job].done():  # noqa: ASYNC110 - arq is on its way
+            await asyncio.sleep(0)
+
+    @rule(job=JOBS, end=st.sampled_from(sorted(PLAIN_ENDS)))
+    def plain_ends(self, job: str, end: str) -> None:
+        """arq's ``finish_job``: it asks nobody whether the job is still its own, so here it always is."""
+        if self.holders.get(job) != PLAIN:
+            return
+        run, error = self.plain_runs.pop(job), PLAIN_ENDS[end]
+        if error is None:
+            run.set_result(None)
         else:
+            run.set_exception(error)
+        self.loop.run_until_complete(self.plain_tasks.pop(job))
+        if end in ("retry", "again"):
             del self.holders[job]
-            self.sync.delete(IN_PROGRESS_PREFIX + job)
+            # arq adds to the due time, which a client may have changed meanwhile.
+            self.queue[job] += DEFER_MS + self.now - self.plain_scores[job] if end == "retry" else 0
+        else:
+            self.remove(job)
+            self.results.add(job)
 
     def remove(self, job: str) -> None:
         for kept in (self.queue, self.holders, self.tries):
@@ -145,8 +241,16 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(job=JOBS)
     def lease_ends(self, job: str) -> None:
-        self.holders.pop(job, None)
+        """For plain arq, whose leases outlast its runs, this takes a crash."""
+        if self.holders.pop(job, None) == PLAIN:
+            del self.plain_runs[job]
+            self.plain_tasks[f"{job} {len(self.plain_tasks)}"] = self.plain_tasks.pop(job)
         self.sync.delete(IN_PROGRESS_PREFIX + job)
+
+    @rule(job=JOBS)
+    def payload_expires(self, job: str) -> None:
+        self.payloads.discard(job)
+        self.sync.delete(JOB_PREFIX + job)
 
     @rule(name=WORKERS)
     def crash(self, name: str) -> None:
@@ -173,14 +277,13 @@ class Protocol(RuleBasedStateMachine):
             ours.turns.look_from_the_head()
         running = sorted({lease.job_id for lease in ours.held})
         result = self.take(ours, limit, running, lost)
-        statuses = [self.end(*one) for one in ours.pending]
+        statuses = [self.end(ours, *one) for one in ours.pending]
         self.adopt_put_backs(ours)
         token = f"{ours.token}:{ours.number}"
         leased = self.lease(ours, token, limit, result)
         if result is None:
             return
-        assert result.ended == statuses
-        assert result.buried == [ok and one[0] == "bury" for ok, one in zip(statuses, ours.pending, strict=True)]
+        assert list(zip(result.ended, result.buried, strict=True)) == statuses
         assert result.to_abort == [job for job in running if job in self.aborts]
         for lease in result.leases:
             job = lease.job_id
@@ -210,19 +313,21 @@ class Protocol(RuleBasedStateMachine):
             except RedisConnectionError:
                 return None
 
-    def end(self, end: str, lease: Lease, due: int) -> bool:
-        """What the script should make of one end."""
+    def end(self, ours: Ours, end: str, lease: Lease, due: int) -> tuple[bool, bool]:
+        """What the script should make of one end: whether it is written, and whether it is a death."""
         job = lease.job_id
         holder = self.holders.get(job)
         mine = holder == lease.token
         if holder is None:
             mine = self.tries.get(job) == lease.tries and self.queue.get(job) == lease.score
         if not mine:
-            return False
-        if end in ("finish", "bury"):
+            return False, False
+        death = end == "bury" or (end == "put back" and not ours.patient and not self.known_elsewhere)
+        if end == "finish" or death:
+            if death:
+                self.dead[job] = job in self.payloads
             self.remove(job)
             self.results.add(job)
-            self.dead |= {job} if end == "bury" else set()
         elif end == "lease again":
             self.holders[job] = lease.token
         else:
@@ -235,7 +340,7 @@ class Protocol(RuleBasedStateMachine):
                 self.tries[job] = lease.tries - 1
                 if not self.tries[job]:
                     del self.tries[job]
-        return True
+        return True, death
 
     def adopt_put_backs(self, ours: Ours) -> None:
         """How long a job is put back depends on Redis's clock."""
@@ -294,7 +399,11 @@ class Protocol(RuleBasedStateMachine):
         }
         for what, prefix in prefixes.items():
             values: Any = self.sync.mget([prefix + name for name in NAMES])
-            found[what] = {name: value.decode() for name, value in zip(NAMES, values, strict=True) if value is not None}
+            found[what] = {
+                name: value.decode(errors="replace")
+                for name, value in zip(NAMES, values, strict=True)
+                if value is not None
+            }
         members: Any = self.sync.zrange(QUEUE, 0, -1, withscores=True)
         aborts: Any = self.sync.zrange(keys.ABORT, 0, -1)
         dead: Any = self.sync.zrange(keys.dead_letters(QUEUE), 0, -1)
@@ -304,24 +413,32 @@ class Protocol(RuleBasedStateMachine):
         assert set(found["results"]) == self.results
         assert {member.decode(): int(score) for member, score in members} == self.queue
         assert {member.decode() for member in aborts} == self.aborts
-        assert {member.decode() for member in dead} == self.dead
+        letters = {member.decode(): keys.dead_letter(QUEUE, member.decode()) for member in dead}
+        assert {job: bool(self.sync.hget(letter, "payload")) for job, letter in letters.items()} == self.dead
 
     @invariant()
-    def every_job_is_queued_with_its_payload_or_over(self) -> None:
-        assert set(self.queue) == self.payloads
+    def every_payload_is_queued(self) -> None:
+        assert self.payloads <= set(self.queue)
 
     def teardown(self) -> None:
-        self.loop.run_until_complete(self.redis.aclose())
+        self.loop.run_until_complete(self.leave())
         self.loop.close()
         self.sync.close()
+
+    async def leave(self) -> None:
+        for task in self.plain_tasks.values():
+            task.cancel()
+        await asyncio.gather(*self.plain_tasks.values(), return_exceptions=True)
+        await self.redis.aclose()
+        await self.client.aclose(close_connection_pool=True)
 
 
 def make(end: str, lease: Lease, due: int) -> turns.End:
     match end:
         case "finish":
-            return turns.finish(lease, b"result", life_ms=3_600_000)
+            return turns.finish(lease, RESULT, life_ms=3_600_000)
         case "bury":
-            return turns.bury(lease, b"result", DEATH, life_ms=3_600_000)
+            return turns.bury(lease, RESULT, DEATH, life_ms=3_600_000)
         case "retry":
             return turns.requeue(lease, due_ms=due)
         case "again":
@@ -329,13 +446,15 @@ def make(end: str, lease: Lease, due: int) -> turns.End:
         case "give back":
             return turns.give_back(lease)
         case "put back":
-            return turns.put_back(lease, b"result", DEATH, life_ms=3_600_000)
+            return turns.put_back(lease, RESULT, DEATH, life_ms=3_600_000)
     return turns.lease_again(lease)
 
 
 @pytest.mark.timeout(240)
 def test_the_protocol_holds_whatever_happens(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "PAGE", 2)  # so that a handful of jobs fills several pages
+    for module in (arq.connections, arq.jobs, arq.worker):
+        monkeypatch.setattr(module, "timestamp_ms", lambda: Protocol.now)
     Protocol.server = redis_server
     run_state_machine_as_test(
         Protocol,

@@ -7,6 +7,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import arq.jobs
 import arq.worker
 import pytest
 from arq import cron
@@ -16,9 +17,10 @@ from arq.jobs import Job
 from arq.worker import Retry
 from prometheus_client import CollectorRegistry
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ReadOnlyError, ResponseError
 
 from arqube_local.redis_server import RedisServer
-from arqube_queue import turns
+from arqube_queue import keys, turns
 from arqube_worker.metrics import Metrics
 from arqube_worker.runtime import Worker
 from arqube_worker.settings import Configuration
@@ -235,3 +237,56 @@ async def test_settings_keep_their_own_serializers(build: Build, redis_server: R
     assert await worker.serve() == 0
     assert await job.result(timeout=0) == ["outer", ["inner"]]
     await client.aclose(close_connection_pool=True)
+
+
+async def test_a_job_whose_end_cannot_be_told_at_all_is_dead_and_frees_its_slot(
+    build: Build, arq_client: ArqRedis
+) -> None:
+    async def work(ctx: dict[str, Any]) -> None:
+        pass
+
+    job = await enqueue(arq_client, "work")
+    worker = build(arq.worker.func(work, name="work", keep_result="an hour"), burst=True, max_jobs=1)  # type: ignore[arg-type]
+
+    assert await asyncio.wait_for(worker.serve(), 10) == 0
+    assert worker.tally.finished == {"failed": 1}
+    assert await job.status() == arq.jobs.JobStatus.not_found
+    (letter,) = [found async for found in arq_client.scan_iter(keys.dead_letter(default_queue_name, "*"))]
+    assert await arq_client.hget(letter, "error") == b"JobExecutionFailed: TypeError"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("error", "connects_anew"),
+    [
+        pytest.param(ReadOnlyError("You can't write against a read only replica."), True, id="a replica's refusal"),
+        pytest.param(
+            ResponseError(
+                "Error running script (call to f_94be): @user_script:60: @user_script: 60: "
+                "-READONLY You can't write against a read only replica."
+            ),
+            True,
+            id="a replica's refusal of a script before Redis 7",
+        ),
+        pytest.param(ResponseError("OOM command not allowed"), False, id="a full server's refusal"),
+    ],
+)
+async def test_after_a_replicas_refusal_the_next_turn_goes_to_the_new_master(
+    build: Build, arq_client: ArqRedis, monkeypatch: pytest.MonkeyPatch, error: Exception, connects_anew: bool
+) -> None:
+    async def work(ctx: dict[str, Any]) -> None:
+        pass
+
+    await enqueue(arq_client, "work")
+    worker = build(arq.worker.func(work, name="work"), burst=True)
+    connections = []
+    real = turns._TURN
+
+    async def turn(redis: Any, *arguments: Any) -> Any:
+        connections.append(await redis.execute_command("CLIENT", "ID"))
+        if len(connections) == 1:
+            raise error
+        return await real(redis, *arguments)
+
+    monkeypatch.setattr(turns, "_TURN", turn)
+    assert await worker.serve() == 0
+    assert (connections[1] != connections[0]) is connects_anew

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from arqube_local.loopback import free_port
 from arqube_local.redis_server import RedisServer, find_binary
+from arqube_queue import keys
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -153,6 +154,37 @@ async def test_jobs_that_end_make_room_in_a_full_redis(
     await eventually(lambda: "maxmemory" in worker.get("/readyz")[1])  # the cron job still cannot be queued
     await free_memory(client)
     assert [await job.result(timeout=0) for job in jobs] == ["done"] * 3
+
+
+async def test_a_worker_stays_unready_while_a_full_redis_takes_a_write_now_and_then(
+    start_worker: Any, ready: Any, eventually: Any, troubled: Troubled
+) -> None:
+    """Whatever ends or expires makes room for the next write only; probes and alerts must not come and go with it."""
+    worker = start_worker(environment=troubled.environment)
+    await ready(worker)
+    client = await troubled.client()
+    await fill_memory(client)
+    await eventually(lambda: worker.get("/readyz")[0] == 503)
+    answers: list[int] = []
+
+    async def beats_again(last: list[bytes]) -> bool:
+        answers.append(worker.get("/readyz")[0])
+        return await client.hvals(keys.heartbeats(default_queue_name)) != last
+
+    async def is_refused_again(before: int) -> bool:
+        answers.append(worker.get("/readyz")[0])
+        return len(worker.logged("Redis failed")) > before
+
+    for _ in range(3):
+        last = await client.hvals(keys.heartbeats(default_queue_name))
+        await free_memory(client)
+        await eventually(lambda last=last: beats_again(last))
+        before = len(worker.logged("Redis failed"))
+        await fill_memory(client)
+        await eventually(lambda before=before: is_refused_again(before))
+    assert set(answers) == {503}
+    await free_memory(client)
+    await ready(worker)
 
 
 async def _are_over(client: ArqRedis, jobs: list[Job]) -> bool:

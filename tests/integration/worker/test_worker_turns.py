@@ -9,8 +9,8 @@ import pytest
 from arq.connections import ArqRedis
 from redis.asyncio import Redis
 
-from arqube_queue import heartbeat, keys, payload_life, turns
-from arqube_queue.keys import IN_PROGRESS_PREFIX, JOB_PREFIX, RESULT_PREFIX, RETRY_PREFIX
+from arqube_queue import aborts, heartbeat, keys, payload_life, turns
+from arqube_queue.keys import ABORT, IN_PROGRESS_PREFIX, JOB_PREFIX, RESULT_PREFIX, RETRY_PREFIX
 from arqube_queue.model import Heartbeat
 from arqube_queue.turns import Death, End, Lease, Policy, Turn, Turns
 
@@ -359,3 +359,18 @@ async def test_payloads_of_an_old_backlog_are_kept_page_by_page(redis: Redis, mo
             break
     assert calls == 3
     assert {name: await redis.pttl(JOB_PREFIX + name) == -1 for name in expected} == expected
+
+
+async def test_requests_to_abort_jobs_that_are_long_over_are_forgotten_some_at_a_time(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aborts, "LOOK", 3)
+    seconds, _ = await redis.time()
+    old_ms, recent_ms = seconds * 1000 - DAY_MS - 1000, seconds * 1000
+    await redis.zadd(ABORT, {f"over-{number}": old_ms + number for number in range(4)})
+    await redis.zadd(ABORT, {"waiting": old_ms, "recent": recent_ms})
+    await redis.set(JOB_PREFIX + "waiting", b"payload")
+
+    assert await aborts.forget_old(redis) == 2
+    assert await aborts.forget_old(redis) == 2
+    assert await redis.zrange(ABORT, 0, -1) == [b"waiting", b"recent"]

@@ -1,0 +1,91 @@
+"""One connection to Redis that is held for good, for calls that follow each other closely and must cost little."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.asyncio import Redis
+
+if TYPE_CHECKING:
+    from redis.asyncio.connection import AbstractConnection  # absent from redis-py before 4.6, which images may hold
+
+try:
+    import hiredis
+except ImportError:
+    _pack = None
+else:
+    _pack = getattr(hiredis, "pack_command", None)  # absent before 2.1
+
+ANSWER_TIMEOUT_S: Final = 5.0
+"""How long a connection, a request's way out and an answer may take each."""
+SILENCE_S: Final = 10.0
+"""Unused for longer than this, it is opened anew: what stands between may have dropped it without a word."""
+SMALL: Final = 32 * 1024
+"""Bytes that the event loop takes without making the sender wait, as the one before was answered."""
+
+
+def connection_maker(redis: Redis, **options: Any) -> Callable[[], AbstractConnection]:
+    """Makes connections that reach Redis as ``redis`` does (TLS, credentials, sentinels), which must outlive them.
+
+    They are not open yet, and try once: whoever uses them tries again.
+
+    Args:
+        redis: The client.
+        options: Keyword arguments of redis-py's ``Connection`` that differ.
+    """
+    pool = redis.connection_pool
+    omitted = {"retry", "retry_on_error", "retry_on_timeout"}
+
+    def make_connection() -> AbstractConnection:
+        ours = {name: value for name, value in pool.connection_kwargs.items() if name not in omitted}
+        ours |= {"health_check_interval": 0, **options}
+        if ours.get("socket_connect_timeout") is None:
+            ours["socket_connect_timeout"] = ANSWER_TIMEOUT_S
+        return pool.connection_class(**ours)
+
+    return make_connection
+
+
+class HeldConnection:
+    """``Redis.execute_command`` for one task, less what that costs a call.
+
+    redis-py asks a pooled connection before each command whether it has gone bad, by a read that times out at once, and
+    sends in a task of its own to be able to time out: four turns of the event loop. Its packing of commands in Python
+    is slow as well. Here a connection that has gone bad is told by the command that fails.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._connection = connection_maker(redis, socket_timeout=None, decode_responses=False)()
+        self._used_at = 0.0
+
+    async def execute_command(self, *command: str | bytes | int) -> Any:
+        """The answer to a command whose answer is never nil.
+
+        Raises:
+            redis.exceptions.RedisError, OSError, TimeoutError: No answer, or a refusal. Unless refused, it may have
+                been done. The next call connects anew.
+        """
+        connection = self._connection
+        if time.monotonic() - self._used_at > SILENCE_S:
+            await connection.disconnect()
+        if not connection.is_connected:
+            await connection.connect()  # type: ignore[no-untyped-call]
+        packed = connection.pack_command(*command) if _pack is None else [_pack(command)]
+        sending = connection.send_packed_command(packed, check_health=False)
+        if sum(map(len, packed)) <= SMALL:
+            await sending
+        else:
+            await asyncio.wait_for(sending, ANSWER_TIMEOUT_S)
+        answer = await connection.read_response(timeout=ANSWER_TIMEOUT_S)
+        if answer is None:
+            await connection.disconnect()
+            raise TimeoutError(f"no answer within {ANSWER_TIMEOUT_S:g} s")
+        self._used_at = time.monotonic()
+        return answer
+
+    async def disconnect(self) -> None:
+        """Close it; the next call opens it anew, at the master of the day."""
+        await self._connection.disconnect()
