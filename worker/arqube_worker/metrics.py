@@ -143,7 +143,7 @@ class Metrics:
     def started(self, run: Run) -> None:
         """A job's coroutine begins."""
         wait_s = run.wait_s
-        if wait_s is not None and run.lease.score > 1:  # arq moves a job to score 1 to abort it: no due time
+        if wait_s is not None and run.score > 1:  # arq moves a job to score 1 to abort it: no due time
             self._of(run).waits.observe(wait_s)
 
     def ended(self, run: Run, outcome: Outcome) -> None:

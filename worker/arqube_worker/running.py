@@ -23,6 +23,7 @@ from arqube_queue import turns
 from arqube_queue.leases import LeaseKeeper
 from arqube_queue.turns import Death, End, Lease
 from arqube_worker import logs, runs
+from arqube_worker.deadlines import Deadlines
 from arqube_worker.drain import Drain
 from arqube_worker.health import Health
 from arqube_worker.heartbeats import Tally
@@ -86,6 +87,7 @@ class JobRunner(arq.worker.Worker):
         self.runs: dict[Run, None] = {}
         self.spans: Spans | None = None
         self._results = Results(self)
+        self._deadlines: Deadlines[Run] = Deadlines(self.loop, lambda run: run.cancel(Cause.TIMEOUT))
 
     def run_ended(self) -> None:
         """Called whenever a run is over, or its end is to be written."""
@@ -113,7 +115,7 @@ class JobRunner(arq.worker.Worker):
         function = self.functions.get(name)
         if self.spans is not None:
             run.span = self.spans.of(run, getattr(function, "coroutine", None), kwargs)
-        if self.allow_abort_jobs and lease.score == ABORTED_SCORE and not lease.aborted:
+        if self.allow_abort_jobs and run.score == ABORTED_SCORE and not lease.aborted:
             # Its client has moved it to the front and is about to say why.
             soon_ms = timestamp_ms() + ABORT_PENDING_MS
             self._end(run, turns.requeue(lease, due_ms=soon_ms, tries=lease.tries - 1), Outcome.PUT_BACK)
@@ -170,7 +172,7 @@ class JobRunner(arq.worker.Worker):
             "job_id": lease.job_id,
             "job_try": run.attempt,
             "enqueue_time": ms_to_datetime(run.enqueued_ms),
-            "score": lease.score,
+            "score": run.score,
         }
         if self.on_job_start is not None and not await self._call_start_hook(run, ctx, timeout_s):
             return
@@ -188,7 +190,8 @@ class JobRunner(arq.worker.Worker):
                 run.span.begin()
             if _levels.isEnabledFor(logging.INFO):
                 self.tell_start(run, args, kwargs)
-            timer = None if timeout_s is None else self.loop.call_later(timeout_s, run.cancel, Cause.TIMEOUT)
+            if timeout_s is not None:
+                self._deadlines.add(run, timeout_s)
             try:
                 result = await function.coroutine(ctx, *args, **kwargs)
             except GeneratorExit:  # The loop was closed over it.
@@ -196,8 +199,8 @@ class JobRunner(arq.worker.Worker):
             except BaseException as raised:  # also SystemExit and the like: one job must not end all
                 error = raised
             run.ended_at = time.time()
-            if timer is not None:
-                timer.cancel()
+            if timeout_s is not None:
+                self._deadlines.remove(run, timeout_s)
             if run.span is not None:
                 run.span.leave(error)
             if run.cause is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -81,6 +81,7 @@ class Run:
         cause: Why we cancelled it; None when we did not.
         span: What a trace tells of it; None when jobs are not traced.
         written: Done when Redis knows how it ended; None when nobody waits for that.
+        score: The lease's, which is computed once.
     """
 
     lease: Lease
@@ -93,6 +94,10 @@ class Run:
     cause: Cause | None = None
     span: JobSpan | None = None
     written: asyncio.Future[None] | None = None
+    score: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.score = self.lease.score
 
     def cancel(self, cause: Cause) -> None:
         """Cancel the job's coroutine, unless it is over or was cancelled before: the first cause counts."""
@@ -104,7 +109,7 @@ class Run:
     @property
     def wait_s(self) -> float | None:
         """Seconds from the time it was due to its start; None for one that was not started."""
-        return None if self.started_at is None else max(0.0, self.started_at - self.lease.score / 1000)
+        return None if self.started_at is None else max(0.0, self.started_at - self.score / 1000)
 
     @property
     def duration_s(self) -> float | None:

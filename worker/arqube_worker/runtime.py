@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import time
 import uuid
@@ -163,6 +164,8 @@ class Worker(TurnTaker):
             with contextlib.suppress(asyncio.CancelledError):
                 await hook
         self._trace()
+        gc.collect()
+        gc.freeze()  # What is loaded stays, and is not looked through for garbage any more.
         self.health.started = True
 
     def _trace(self) -> None:

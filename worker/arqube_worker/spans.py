@@ -83,7 +83,7 @@ class Spans:
             "arq.job.name": run.function,
             "arq.job.try": run.attempt,
         }
-        if run.wait_s is not None and run.lease.score > 1:  # arq moves a job to score 1 to abort it: no due time
+        if run.wait_s is not None and run.score > 1:  # arq moves a job to score 1 to abort it: no due time
             attributes["arq.job.wait_s"] = run.wait_s
         started_at = run.started_at or time.time()
         return self._tracer.start_span(
