@@ -111,11 +111,12 @@ async def _bursts(fleet: Fleet) -> dict[str, float]:
 
 
 async def _settled(process: Operator, queues: int) -> float:
-    """The monotonic clock's time at which the operator had looked at all TaskQueues with a reading of their queues."""
+    """The monotonic clock's time at which it had read all queues, and done what there was to do."""
 
     async def all_seen() -> bool:
         samples = await process.samples()
-        return samples.get("arqube_taskqueue_redis_up", 0) >= queues
+        seen = samples.get("arqube_taskqueue_redis_up", 0) >= queues
+        return seen and samples["arqube_operator_waiting_passes"] <= queues * BUSY_SHARE
 
     await until(all_seen, f"{queues} TaskQueues are looked at", timeout_s=START_TIMEOUT_S, pause_s=LOOK_S)
     return time.monotonic()

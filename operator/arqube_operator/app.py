@@ -75,6 +75,7 @@ class Operator:
     async def _act(self, client: KubeClient) -> None:
         """All that only the leader does."""
         queue: WorkQueue[Key] = WorkQueue()
+        self._metrics.waiting.set_function(lambda: len(queue))
 
         def wake(key: Key, *, spec_changed: bool = False) -> None:
             queue.add(key, now=spec_changed)

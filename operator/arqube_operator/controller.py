@@ -32,6 +32,8 @@ from arqube_queue.snapshot import SnapshotQuery
 
 WORKERS: Final = 8
 """TaskQueues reconciled at the same time: enough that a slow API call does not hold up the others."""
+URGENT_WORKERS: Final = 4
+"""Those beside them for queues that jobs have just come to, while the others have thousands to look at."""
 COUNTS_PER_S: Final = 100
 """TaskQueues whose counts are written in a second, at most: with many of them each waits longer for the API server."""
 RETRY_UNREAD_S: Final = 5.0
@@ -68,19 +70,25 @@ class Controller:
         self._memories: dict[Key, tuple[str, Memory]] = {}
         self._unread: set[Key] = set()
         self._rests = Rests()
+        self._with_work: set[Key] = set()
 
     def read(self, key: Key, reading: Reading) -> None:
         """Wake ``key`` for a new reading of its queue, unless it rests and that tells nothing new."""
-        if not self._rests.covers(key, reading, self._clock()):
-            # Work where there was none cannot wait; where there is some, this is one look of many.
-            self._queue.add(key, routine=key not in self._rests or not reading.has_work)
+        if reading.has_work:
+            # Jobs where there were none cannot wait; while there are some, this is one look of many.
+            self._queue.add(key, urgent=key not in self._with_work)
+            self._with_work.add(key)
+        else:
+            self._with_work.discard(key)
+            if not self._rests.covers(key, reading, self._clock()):
+                self._queue.add(key)
 
     async def run(self) -> None:
         """Reconcile until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._retry_unread())
-            for _ in range(WORKERS):
-                group.create_task(self._work())
+            for number in range(WORKERS + URGENT_WORKERS):
+                group.create_task(self._work(urgent=number < URGENT_WORKERS))
 
     async def _retry_unread(self) -> None:
         """Look again at TaskQueues without an address: no reading of Redis wakes them."""
@@ -89,9 +97,9 @@ class Controller:
             for key in self._unread:
                 self._queue.add(key)
 
-    async def _work(self) -> None:
+    async def _work(self, *, urgent: bool) -> None:
         while True:
-            key = await self._queue.get()
+            key = await self._queue.get(urgent=urgent)
             try:
                 with self._metrics.reconciling():
                     await self.reconcile(key)
@@ -121,6 +129,8 @@ class Controller:
             await self._refuse(key, known)
             return
         state = await self._observe(key, known, known.spec)
+        if state.queue is None and state.redis_problem is None and state.deployment is not None:
+            return  # The first reading wakes it; until then what the leader before has written stands.
         now = self._clock()
         plan = decide(state, now)
         if plan.memory.retire is not None:
@@ -229,6 +239,7 @@ class Controller:
     def _forget(self, key: Key) -> None:
         self._memories.pop(key, None)
         self._rests.forget(key)
+        self._with_work.discard(key)
         self._unread.discard(key)
         self._queues.forget(key)
         self._queue.forget(key)

@@ -143,6 +143,7 @@ class Metrics:
         self._redis_errors = Counter(
             "arqube_operator_redis_errors", "Reads of a Redis that failed.", ("reason",), registry=registry
         )
+        self.waiting = Gauge("arqube_operator_waiting_passes", "TaskQueues that wait for a pass.", registry=registry)
         self.leader = Gauge("arqube_operator_leader", "1 while this replica acts, else 0.", registry=registry)
 
     @contextmanager

@@ -33,10 +33,6 @@ class Rests:
         if (until_s := rests_until(state, now)) is not None:
             self._rests[key] = _Rest(state, until_s)
 
-    def __contains__(self, key: Key) -> bool:
-        """Whether ``key`` has a rest that was not ended yet."""
-        return key in self._rests
-
     def covers(self, key: Key, reading: Reading, now: float) -> bool:
         """Whether ``key`` rests on, as ``reading`` tells nothing new."""
         rest = self._rests.get(key)

@@ -8,7 +8,7 @@ from arqube_operator.workqueue import FIRST_PAUSE_S, WorkQueue
 
 
 def waiting(queue: WorkQueue[str]) -> bool:
-    return not queue._ready.empty()
+    return any(not lane.empty() for lane in queue._lanes.values())
 
 
 async def test_a_key_added_twice_is_worked_on_once() -> None:
@@ -80,10 +80,25 @@ async def test_success_forgets_failures() -> None:
     assert queue.failed("a") == FIRST_PAUSE_S
 
 
-async def test_what_is_routine_waits_until_nothing_else_does() -> None:
+async def test_what_is_urgent_need_not_wait_for_the_routine() -> None:
     queue: WorkQueue[str] = WorkQueue()
-    queue.add("a", routine=True)
-    queue.add("b", routine=True)
-    queue.add("c")
+    for key in ("a", "b", "c"):
+        queue.add(key)
+    queue.add("b", urgent=True)
 
-    assert [await queue.get() for _ in range(3)] == ["c", "a", "b"]
+    assert await queue.get(urgent=True) == "b"
+    assert [await queue.get(), await queue.get()] == ["a", "c"]
+    assert len(queue) == 0
+
+
+async def test_a_key_that_becomes_urgent_while_it_is_worked_on_is_worked_on_again_as_such() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    await queue.get()
+    queue.add("a")
+    queue.add("a", urgent=True)
+    queue.done("a")
+
+    assert await queue.get(urgent=True) == "a"
+    queue.done("a")
+    assert not waiting(queue)
