@@ -116,14 +116,17 @@ def holds(check: Callable[[], Awaitable[Any]], wanted: Any) -> Callable[[], Awai
     return condition
 
 
-async def test_a_new_queue_gets_a_deployment_of_its_own_at_zero(queue: Queue, eventually: Eventually) -> None:
+async def test_a_new_queue_gets_a_deployment_of_its_own_that_comes_to_zero(
+    queue: Queue, eventually: Eventually
+) -> None:
+    """One worker is started, to learn of its cron jobs."""
     await queue.apply()
     live = await eventually(queue.deployment)
 
-    assert live["spec"]["replicas"] == 0
     assert live["metadata"]["ownerReferences"][0]["kind"] == "TaskQueue"
     assert live["spec"]["template"]["spec"]["containers"][0]["args"] == ["app.WorkerSettings"]
     await eventually(holds(lambda: queue.condition("Ready"), ("True", "Ready")))
+    await eventually(holds(queue.replicas, 0))
 
 
 async def test_it_scales_with_the_queue_from_zero_and_back_and_says_why(queue: Queue, eventually: Eventually) -> None:
