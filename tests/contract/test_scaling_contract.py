@@ -244,8 +244,8 @@ async def test_while_redis_is_away_the_fallback_runs_from_zero_too(queue: Queue,
 
     await eventually(holds(queue.replicas, 3), within_s=20)
     # The status is written after the number.
-    await eventually(holds(queue.limit, "Fallback"))
-    await eventually(holds(lambda: queue.condition("ScalingLimited"), ("True", "Fallback")))
+    await eventually(holds(queue.limit, "Fallback"), within_s=20)
+    await eventually(holds(lambda: queue.condition("ScalingLimited"), ("True", "Fallback")), within_s=20)
 
 
 async def test_a_cron_run_at_zero_meets_a_worker(queue: Queue, stand_in: Any, eventually: Eventually) -> None:

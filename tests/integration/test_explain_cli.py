@@ -176,15 +176,22 @@ async def test_watch_tells_again_and_again_until_ctrl_c(
     cluster: Cluster, redis: Redis, redis_server: RedisServer
 ) -> None:
     await leave_history(redis, await cluster.create(redis_server.address.port))
-    command = [sys.executable, "-c", "from arqube_local.cli import main; main()", "explain", "emails", "--watch"]
+    # A shell's background jobs, as a test run may be, hand on that SIGINT is ignored.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{heed}; from arqube_local.cli import main; main()"
+    command = [sys.executable, "-c", program, "explain", "emails", "--watch"]
     process = await asyncio.create_subprocess_exec(
         *command, "--json", "--kubeconfig", cluster.kubeconfig, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
-    looks = [json.loads(await asyncio.wait_for(process.stdout.readline(), 60)) for _ in range(2)]
-    process.send_signal(signal.SIGINT)
-
-    assert await asyncio.wait_for(process.wait(), 30) == 0
+    try:
+        looks = [json.loads(await asyncio.wait_for(process.stdout.readline(), 60)) for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     assert looks[0]["at"] < looks[1]["at"]
 
 
