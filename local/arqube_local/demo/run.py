@@ -102,7 +102,8 @@ class Demo:
         """The whole demo."""
         await self._apply("demo:1")
         self._say("apply TaskQueue demo, minReplicas 0")
-        await self._until(self._is_at_zero, READY_TIMEOUT_S)
+        # One worker comes first, to tell of its cron jobs, and goes again.
+        await self._until(self._is_at_zero, DRAIN_TIMEOUT_S)
         watcher = asyncio.create_task(self._watch_first_scale(), name="first scale")
         sampler = asyncio.create_task(self._sample_for_ever(), name="sampler")
         try:
@@ -141,7 +142,7 @@ class Demo:
             "spec": {
                 "redis": {"host": self._address.host, "port": self._address.port},
                 "worker": {"image": image, "settings": "arqube_local.demo.app.WorkerSettings", "concurrency": 10},
-                "scaling": {"minReplicas": 0, "maxReplicas": 6, "cooldown": "5s"},
+                "scaling": {"minReplicas": 0, "maxReplicas": 6, "cooldown": "5s", "scaleDown": {"stabilization": "5s"}},
             },
         }
         await self._kube.apply(TASK_QUEUES, NAMESPACE, NAME, body, field_manager=MANAGER)
