@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import operator
-import os
-import platform
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from arqube_local.redis_server import RedisServer
 from arqube_queue.turns import LEASE_S
+from benchmarks import table
 from benchmarks.signals import end_as_by_ctrl_c
+from benchmarks.table import Must
 from benchmarks.worker import behaviour, chart, contenders, throughput
 from benchmarks.worker.contenders import (
     ARQ_TUNED,
@@ -38,32 +36,6 @@ from benchmarks.worker.throughput import Speed
 
 ROUNDS: Final = 3
 PARTS: Final = ("throughput", "peers", "logs", "network", "latency", "fleet", "recovery", "memory")
-
-
-@dataclass(frozen=True, slots=True)
-class Must:
-    """A figure that must be reached.
-
-    Attributes:
-        what: What it is, for people.
-        key: Its name in the JSON.
-        compare: How the value stands to the limit.
-        limit: The limit.
-    """
-
-    what: str
-    key: str
-    compare: Callable[[float, float], bool]
-    limit: float
-
-    def row(self, value: float) -> str:
-        """A line of the table."""
-        sign = ">=" if self.compare is operator.ge else "<="
-        return f"{self.what:62} {value:>9} {sign + f' {self.limit:g}':>9}  {self.verdict(value)}"
-
-    def verdict(self, value: float) -> str:
-        """Whether ``value`` is good enough."""
-        return "met" if self.compare(value, self.limit) else "NOT MET"
 
 
 MUSTS: Final = (
@@ -110,17 +82,8 @@ async def _throughput(port: int, rounds: int, parts: set[str]) -> dict[str, Any]
     return figures
 
 
-def _machine() -> str:
-    cpu = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    load = os.getloadavg()[0]
-    return f"{os.cpu_count()} x {cpu}, Python {platform.python_version()}, load of others at the start {load:.1f}"
-
-
 async def _measure(port: int, rounds: int, parts: set[str]) -> dict[str, Any]:
-    figures: dict[str, Any] = {"rounds": rounds, "machine": _machine()}
+    figures: dict[str, Any] = {"rounds": rounds, "machine": table.machine()}
     if parts & {"throughput", "peers"}:
         figures |= await _throughput(port, rounds, parts)
     if "logs" in parts:
