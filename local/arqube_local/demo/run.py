@@ -196,7 +196,7 @@ class Demo:
 
     async def _is_at_zero(self) -> bool:
         live = await self._kube.get(DEPLOYMENTS, NAMESPACE, deployment_name(NAME))
-        return live is not None and live["spec"].get("replicas") == 0
+        return live is not None and live["spec"].get("replicas") == live.get("status", {}).get("replicas", 0) == 0
 
     async def _is_drained(self) -> bool:
         """Nothing is queued and no worker is left."""
