@@ -84,6 +84,12 @@ class Queue:
     async def limit(self) -> str | None:
         return (await self.scaling_status()).get("limit")
 
+    async def retiring(self) -> int | None:
+        return (await self.scaling_status()).get("retiring")
+
+    async def last_change(self) -> str | None:
+        return (await self.scaling_status()).get("lastChange", {}).get("reason")
+
     async def condition(self, kind: str) -> tuple[str, str]:
         found = {each["type"]: each for each in (await self.status()).get("conditions", ())}
         return (found[kind]["status"], found[kind]["reason"]) if kind in found else ("", "")
@@ -132,14 +138,14 @@ async def test_a_scale_down_waits_for_a_pod_in_retirement_and_takes_that_one(
 
     await eventually(holds(queue.limit, "BusyWorkers"))
     await eventually(holds(lambda: queue.redis.hkeys(keys.retiring(queue.name)), [idle.encode()]))
-    assert (await queue.scaling_status())["retiring"] == 1
+    await eventually(holds(queue.retiring, 1))
     assert await queue.replicas() == 2
 
     workers.heeds = True
     await eventually(lambda: workers.pods == [busy])
     assert workers.costs[idle] == str(GONE_COST)
     assert workers.costs[busy] == "0"
-    assert (await queue.scaling_status())["lastChange"]["reason"] == "ScalingDown"
+    await eventually(holds(queue.last_change, "ScalingDown"))
 
     workers.busy = {}
     await queue.drain()

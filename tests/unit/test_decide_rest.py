@@ -17,6 +17,7 @@ from arqube_operator.api.v1alpha1 import TaskQueueSpec
 from arqube_operator.decide.plan import Plan, decide
 from arqube_operator.decide.rest import does_nothing
 from arqube_operator.decide.state import Problem, State
+from arqube_operator.decide.status import essence
 from arqube_operator.observe.cluster import Key
 from arqube_operator.observe.queues import Reading
 from arqube_operator.rests import Rests
@@ -27,7 +28,7 @@ SLOTS = 2
 
 
 class Diligent(Operator):
-    """Makes a pass each tick, and notes what it does."""
+    """Makes a pass each tick, and notes what it does but for the counts and sentences of the status."""
 
     def __init__(self, spec: TaskQueueSpec, outages: list[tuple[float, float]]) -> None:
         super().__init__(spec)
@@ -46,8 +47,10 @@ class Diligent(Operator):
 
     def _carry_out(self, plan: Plan) -> None:
         self.passes += 1
-        if not does_nothing(plan) or plan.retire != self._retire:
-            self.deeds.append((self._world.engine.now, plan.apply, plan.replicas, plan.retire, plan.status))
+        told = essence(plan.status or self._status)
+        acts = plan.apply is not None or plan.replicas is not None or plan.retire != self._retire
+        if acts or told != essence(self._status):
+            self.deeds.append((self._world.engine.now, plan.apply, plan.replicas, plan.retire, told))
         super()._carry_out(plan)
 
 

@@ -77,6 +77,15 @@ def test_a_bin_closes_with_its_time_and_a_gap_is_spread() -> None:
     assert learned.bin_from_ms == START_MS + 3000 * BIN_S
 
 
+def test_what_came_before_a_gap_is_not_spread_over_it() -> None:
+    """A queue at rest is read seldom: what it learns must not depend on that."""
+    before = [snapshot(0, 0), snapshot(BIN_S - 1, 6)]
+    seldom = after(*before, snapshot(4 * BIN_S, 6))
+    often = after(*before, *(snapshot(number * BIN_S, 6) for number in (1, 2, 3, 4)))
+
+    assert seldom.bins == often.bins == (0, 0, 0, 6)
+
+
 def test_only_two_minutes_are_kept() -> None:
     learned = after(snapshot(0, 0), snapshot(3600, 720))
 

@@ -1,7 +1,8 @@
 """When passes over a TaskQueue would do nothing for a while: it rests until something changes or that time is over.
 
 A queue without work is read each tick, and nearly always as it was before. The rule knows no policy: ``decide`` is
-asked itself what it would do at the end of the rest. What may come and go in between bounds the rest.
+asked itself what it would do at the end of the rest. What may come and go in between bounds the rest. Counts and
+sentences of the status alone may be as late as a rest is long.
 """
 
 from __future__ import annotations

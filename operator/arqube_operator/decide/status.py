@@ -50,7 +50,7 @@ def next_status(
         retiring: Pods that are asked to take no more jobs.
     """
     old, since_write_s = state.status, now - state.memory.status_s
-    at_once = scaled_to is not None or _essence(old) != _next_essence(state, decision, findings)
+    at_once = scaled_to is not None or essence(old) != _next_essence(state, decision, findings)
     if not at_once and since_write_s < state.counts_interval_s:
         return None
     live = state.deployment
@@ -87,7 +87,7 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _essence(status: TaskQueueStatus) -> tuple[object, ...]:
+def essence(status: TaskQueueStatus) -> tuple[object, ...]:
     """What is told at once: all but counts and sentences."""
     return (
         status.observed_generation,
@@ -101,7 +101,7 @@ def _essence(status: TaskQueueStatus) -> tuple[object, ...]:
 
 
 def _next_essence(state: State, decision: Decision, findings: tuple[Finding, ...]) -> tuple[object, ...]:
-    """``_essence`` of the status to come, which costs far more to make."""
+    """``essence`` of the status to come, which costs far more to make."""
     live = state.deployment
     return (
         state.identity.generation,

@@ -140,14 +140,20 @@ def learn_queue(learned: Learned, queue: QueueSnapshot, pods: Sequence[Pod]) -> 
     counters, done = _count(learned.counters, queue.heartbeats, pods)
     if learned.at_ms is None:
         return learned._replace(at_ms=queue.at_ms, waiting=queue.waiting, counters=counters, bin_from_ms=queue.at_ms)
-    arrived = learned.arrived + queue.waiting - learned.waiting + done.started
+    new, arrived = queue.waiting - learned.waiting + done.started, learned.arrived
     bins, bin_from_ms, rate = learned.bins, learned.bin_from_ms, learned.rate
     closed = int((queue.at_ms - bin_from_ms) / 1000 / BIN_S)
     if closed:
-        bins = ((max(0.0, arrived) / closed,) * min(closed, BINS) + bins)[:BINS]
+        # What is new is spread over the gap; what was known before it belongs to the bin that was open.
+        share = new / closed
+        oldest = arrived + share
+        bins = ((max(0.0, share),) * min(closed - 1, BINS) + (max(0.0, oldest),) + bins)[:BINS]
         # What was told too early is made up for by the next bin.
-        arrived, bin_from_ms = min(0.0, arrived), bin_from_ms + int(closed * BIN_S * 1000)
+        arrived = min(0.0, share) * (closed - 1) + min(0.0, oldest)
+        bin_from_ms += int(closed * BIN_S * 1000)
         rate = measure_rate(bins)
+    else:
+        arrived += new
     service = _served(learned.service, done, (queue.at_ms - learned.at_ms) / 1000)
     return Learned(queue.at_ms, queue.waiting, counters, bin_from_ms, arrived, bins, rate, service, learned.startup)
 
