@@ -96,7 +96,7 @@ async def _measure(port: int, rounds: int, parts: set[str]) -> dict[str, Any]:
         figures["vs_arq_tuned_latency"] = _ratio(speeds, ARQUBE.label, ARQ_TUNED.label)
         figures["contenders_with_latency"] = {label: speed.jobs_per_s for label, speed in speeds.items()}
     if "latency" in parts:
-        figures |= await behaviour.start_latency(port)
+        figures |= await behaviour.start_latency(port, rounds)
     if "memory" in parts:
         figures |= await behaviour.idle_memory(port, rounds)
     if "recovery" in parts:
