@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import Connection
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection  # absent from redis-py before 4.6, which images may hold
@@ -18,6 +20,9 @@ except ImportError:
     _pack = None
 else:
     _pack = getattr(hiredis, "pack_command", None)  # absent before 2.1
+
+READS_FOR_A_TIME: Final = "timeout" in inspect.signature(Connection.read_response).parameters
+"""Whether a read of redis-py may end for want of an answer and leave the connection be: not before 4.4."""
 
 ANSWER_TIMEOUT_S: Final = 5.0
 """How long a connection, a request's way out and an answer may take each."""
@@ -58,7 +63,8 @@ class HeldConnection:
     """
 
     def __init__(self, redis: Redis) -> None:
-        self._connection = connection_maker(redis, socket_timeout=None, decode_responses=False)()
+        timeout_s = None if READS_FOR_A_TIME else ANSWER_TIMEOUT_S
+        self._connection = connection_maker(redis, socket_timeout=timeout_s, decode_responses=False)()
         self._used_at = 0.0
 
     async def execute_command(self, *command: str | bytes | int) -> Any:
@@ -79,7 +85,8 @@ class HeldConnection:
             await sending
         else:
             await asyncio.wait_for(sending, ANSWER_TIMEOUT_S)
-        answer = await connection.read_response(timeout=ANSWER_TIMEOUT_S)
+        reading = connection.read_response(timeout=ANSWER_TIMEOUT_S) if READS_FOR_A_TIME else connection.read_response()
+        answer = await reading
         if answer is None:
             await connection.disconnect()
             raise TimeoutError(f"no answer within {ANSWER_TIMEOUT_S:g} s")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
-from arqube_queue.held_connection import connection_maker
+from arqube_queue.held_connection import READS_FOR_A_TIME, connection_maker
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection  # absent from redis-py before 4.6, which images may hold
@@ -139,6 +139,8 @@ class Wakeup:
 
     async def _track(self, connection: AbstractConnection) -> None:
         """Turn tracking on and wake whenever the queue changed, until the connection fails."""
+        if not READS_FOR_A_TIME:
+            raise _TrackingRefusedError("this redis-py cannot wait for them: upgrade it")
         loop = asyncio.get_running_loop()
         await connection.connect()  # type: ignore[no-untyped-call]
         # Not redis-py's ``protocol=3``: the connection opens as the app's does, so what fails from here on is tracking.

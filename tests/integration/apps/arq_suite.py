@@ -57,6 +57,10 @@ class Worker(runtime.Worker):
     def allow_pick_jobs(self, value):
         pass
 
+    async def _tell(self):
+        """Nothing: the tests list what is in Redis while the worker lives, and a heartbeat is no key of arq's."""
+        return False
+
     async def _begin(self):
         self.loop = asyncio.get_running_loop()
         if not hasattr(self, "_turns"):
