@@ -98,10 +98,12 @@ def main() -> None:
 
     shapes = {load: by_policy for load, by_policy in figures.items() if load in LOADS}
     public = {load: by_policy for load, by_policy in figures.items() if load in files}
-    print(table(figures), musts("shapes", shapes), musts("traces", public), sep="\n")
+    parts = {"shapes": shapes, "traces": public, "all": shapes | public}
+
+    print(table(figures), *(musts(part, some) for part, some in parts.items()), sep="\n")
     if options.chart:
         chart.draw(figures, options.chart)
-    whole = document(options.seeds, figures, {"shapes": shapes, "traces": public})
+    whole = document(options.seeds, figures, parts)
     if options.output:
         options.output.write_text(json.dumps(whole, indent=2) + "\n")
     if options.json:

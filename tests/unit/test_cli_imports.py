@@ -29,6 +29,9 @@ print("imported:", *{name.partition(".")[0] for name in sys.modules})
         pytest.param(["dlq", "--help"], HEAVY, id="the help of dlq needs Redis's client at most"),
         pytest.param(["dlq", "list", "--help"], HEAVY, id="so does that of its commands"),
         pytest.param(["record", "--help"], HEAVY, id="so does that of record"),
+        pytest.param(
+            ["simulate", "--help"], HEAVY - {"pydantic"}, id="that of simulate needs the API's models at most"
+        ),
         pytest.param(["local", "down"], HEAVY, id="a cluster is stopped without what runs it"),
     ],
 )

@@ -138,7 +138,10 @@ def said(told: Account, width: int = WIDTH) -> str:
             busy(limit="DryRun"), {"dryRun": True}, ["6 workers would be wanted, 3 ready"], id="a dry run is no deed"
         ),
         pytest.param(
-            busy(retiring=1), {}, ["Retiring 1 worker take", "go when theirs have ended"], id="who is on the way out"
+            busy(retiring=1),
+            {},
+            ["Retiring 1 worker asked to take", "to go when theirs have ended"],
+            id="who is on the way out",
         ),
         pytest.param(
             busy(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from arqube_local.manifests import ManifestError, read_manifests
+from arqube_local.apply import read_applicable
+from arqube_local.manifests import ManifestError
 
 TASK_QUEUE = "{apiVersion: arqube.dev/v1alpha1, kind: TaskQueue, metadata: {name: a}}"
 
@@ -14,7 +15,7 @@ TASK_QUEUE = "{apiVersion: arqube.dev/v1alpha1, kind: TaskQueue, metadata: {name
 def test_every_document_of_a_file_is_read_with_its_resource(tmp_path: Path) -> None:
     path = tmp_path / "all.yaml"
     path.write_text(f"---\n{TASK_QUEUE}\n---\n---\n{{apiVersion: v1, kind: Secret, metadata: {{name: s}}}}\n")
-    assert [(resource.plural, body["metadata"]["name"]) for resource, body in read_manifests(path)] == [
+    assert [(resource.plural, body["metadata"]["name"]) for resource, body in read_applicable(path)] == [
         ("taskqueues", "a"),
         ("secrets", "s"),
     ]
@@ -33,5 +34,5 @@ def test_what_cannot_be_applied_is_told_with_the_file(tmp_path: Path, text: str,
     path = tmp_path / "wrong.yaml"
     path.write_text(text)
     with pytest.raises(ManifestError, match=message) as raised:
-        read_manifests(path)
+        read_applicable(path)
     assert "wrong.yaml" in str(raised.value)

@@ -1,4 +1,4 @@
-"""How many workers: the whole policy in a table, over several looks, and what must hold for every state."""
+"""How many workers: the whole policy in a table, and over several looks."""
 
 from __future__ import annotations
 
@@ -6,101 +6,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from arqube_operator.api.v1alpha1 import (
     CronStatus,
-    RedisSpec,
     ScalingInputs,
-    ScalingSpec,
     ScalingStatus,
-    TaskQueueSpec,
     TaskQueueStatus,
-    WorkerSpec,
 )
-from arqube_operator.decide.scaling import Decision, ScalingMemory, decide_replicas
-from arqube_operator.decide.scaling.crons import KnownCrons, template_hash
-from arqube_operator.decide.scaling.learning import Learned, Rate, Service
-from arqube_operator.decide.state import Deployment, Identity, Memory, Pod, Problem, State
-from arqube_queue.model import Heartbeat, QueueSnapshot
-
-NOW = 1_767_614_400.0  # Monday 2026-01-05, 12:00 UTC
-IDENTITY = Identity(name="emails", namespace="default", uid="u-1", generation=1)
-AWAY = Problem("RedisUnreachable", "Redis at redis:6379/0 does not answer: refused")
-TEMPLATE = template_hash("app:1", "app.WorkerSettings")
-NO_CRONS = KnownCrons(TEMPLATE)
-
-
-def learned(
-    *, per_s: float | None = 0.0, low: float | None = None, high: float | None = None, service_s: float | None = 4.0
-) -> Learned:
-    """What is known: the rate with its bounds, and the service time of a hundred jobs."""
-    rate = per_s or 0.0
-    service = Service() if service_s is None else Service(100 * service_s, 100 * service_s, 100)
-    return Learned(rate=Rate(rate if low is None else low, per_s, rate if high is None else high), service=service)
-
-
-def memory(**changes: Any) -> ScalingMemory:
-    """Of a queue without work for an hour and without cron jobs."""
-    return replace(ScalingMemory(learned=learned(), crons=NO_CRONS, worked_s=NOW - 3600), **changes)
-
-
-def workers(count: int, *, busy: int = 0, slots: int = 10, retiring: int = 0) -> dict[str, Any]:
-    """Ready pods and their heartbeats; the last ``retiring`` of them have heeded their retirement."""
-    names = [f"w{number}" for number in range(count)]
-    told = [
-        Heartbeat(name, int(NOW * 1000), busy, slots, retiring=number >= count - retiring)
-        for number, name in enumerate(names)
-    ]
-    pods = tuple(Pod(name, NOW - 600 - number, NOW - 590 - number) for number, name in enumerate(names))
-    return {"current": count, "pods": pods, "heartbeats": tuple(told)}
-
-
-def state(
-    *,
-    waiting: int = 0,
-    running: int = 0,
-    due_soon: int = 0,
-    next_due_s: float | None = None,
-    oldest_wait_s: float = 0.0,
-    current: int | None = 0,
-    pods: tuple[Pod, ...] = (),
-    heartbeats: tuple[Heartbeat, ...] = (),
-    concurrency: int = 10,
-    replicas: int | None = None,
-    remembered: ScalingMemory | None = None,
-    since_s: float | None = NOW - 7200,
-    read: bool = True,
-    problem: Problem | None = None,
-    status: TaskQueueStatus | None = None,
-    **scaling: Any,
-) -> State:
-    queue = QueueSnapshot(
-        at_ms=int(NOW * 1000),
-        waiting=waiting,
-        running=running,
-        due_soon=due_soon,
-        next_due_s=next_due_s,
-        oldest_wait_s=oldest_wait_s,
-        heartbeats=heartbeats,
-    )
-    return State(
-        identity=IDENTITY,
-        spec=TaskQueueSpec(
-            redis=RedisSpec(host="redis"),
-            worker=WorkerSpec(image="app:1", settings="app.WorkerSettings", concurrency=concurrency),
-            scaling=ScalingSpec.model_validate(scaling, by_name=True),
-            replicas=replicas,
-        ),
-        status=status or TaskQueueStatus(),
-        runtime_image="arqube-worker:1",
-        deployment=None if current is None else Deployment(spec_hash="h", generation=1, spec_replicas=current),
-        pods=pods,
-        queue=queue if read else None,
-        redis_problem=problem,
-        memory=Memory(since_s=since_s, scaling=remembered),
-    )
+from arqube_operator.decide.scaling import decide_replicas
+from arqube_operator.decide.scaling.crons import KnownCrons
+from arqube_operator.decide.scaling.learning import Learned
+from arqube_operator.decide.state import Pod
+from arqube_queue.model import QueueSnapshot
+from builders.scaling import AWAY, NOW, TEMPLATE, learned, memory, state, workers
 
 
 @pytest.mark.parametrize(
@@ -443,118 +361,3 @@ def test_plain_arq_is_scaled_by_jobs_as_far_as_it_reads(ready_for_s: float, limi
 
     assert (few.replicas, few.limit) == (4, None)
     assert (many.replicas, many.limit) == (10, limit)
-
-
-counts = st.integers(min_value=0, max_value=5000)
-rates = st.floats(min_value=0, max_value=100)
-
-
-@st.composite
-def states(draw: st.DrawFn) -> State:
-    """Any queue with any workers, watched for a while or not."""
-    slots = draw(st.integers(min_value=1, max_value=20))
-    count = draw(st.integers(min_value=0, max_value=12))
-    busy = draw(st.lists(st.integers(min_value=0, max_value=slots), min_size=count, max_size=count))
-    flags = draw(st.lists(st.booleans(), min_size=count, max_size=count))
-    pods = tuple(Pod(f"w{number}", NOW - 600 - number, NOW - 590) for number in range(count))
-    beats = tuple(
-        Heartbeat(f"w{number}", int(NOW * 1000), busy[number], slots, retiring=flags[number]) for number in range(count)
-    )
-    low, mean, high = sorted([draw(rates), draw(rates), draw(rates)])
-    service_s = draw(st.one_of(st.none(), st.floats(min_value=0.01, max_value=1000)))
-    due_soon = draw(st.integers(min_value=0, max_value=100))
-    return state(
-        waiting=draw(counts),
-        running=sum(busy),
-        due_soon=due_soon,
-        next_due_s=5.0 if due_soon else None,
-        oldest_wait_s=draw(st.floats(min_value=0, max_value=100)),
-        current=count + draw(st.integers(min_value=0, max_value=5)),
-        pods=pods,
-        heartbeats=beats,
-        concurrency=slots,
-        min_replicas=draw(st.integers(min_value=0, max_value=5)),
-        max_replicas=draw(st.integers(min_value=5, max_value=50)),
-        since_s=draw(st.one_of(st.none(), st.floats(min_value=NOW - 100, max_value=NOW))),
-        remembered=memory(
-            learned=learned(per_s=mean, low=low, high=high, service_s=service_s),
-            enough=((NOW - draw(st.floats(min_value=0, max_value=100)), draw(st.integers(min_value=0, max_value=20))),),
-            retire=tuple((pod.name, NOW - 5) for pod, flag in zip(pods, flags, strict=True) if flag),
-        ),
-    )
-
-
-def decided(any_state: State) -> tuple[Decision, int]:
-    decision = decide_replicas(any_state, NOW)
-    assert decision.replicas is not None
-    return decision, decision.replicas
-
-
-@given(states())
-def test_work_never_meets_zero_workers(any_state: State) -> None:
-    queue = any_state.queue
-    assert queue is not None
-
-    _, replicas = decided(any_state)
-
-    if queue.waiting + queue.running + queue.due_soon > 0:
-        assert replicas >= 1
-
-
-@given(states())
-def test_the_number_stays_within_bounds_once_no_job_is_in_the_way(any_state: State) -> None:
-    scaling = any_state.spec.scaling
-
-    decision, replicas = decided(any_state)
-
-    assert replicas >= scaling.min_replicas
-    assert replicas <= scaling.max_replicas or decision.retire
-
-
-@given(states())
-def test_no_worker_goes_before_it_has_said_that_it_takes_no_more_and_runs_nothing(any_state: State) -> None:
-    assert any_state.queue is not None
-    assert any_state.deployment is not None
-    remembered = any_state.memory.scaling
-    assert remembered is not None
-    asked = {name for name, _ in remembered.retire}
-    may_go = [
-        beat.worker for beat in any_state.queue.heartbeats if beat.retiring and not beat.busy and beat.worker in asked
-    ]
-    unmade = any_state.deployment.spec_replicas - len(any_state.pods)
-
-    decision, replicas = decided(any_state)
-
-    gone = any_state.deployment.spec_replicas - replicas
-    assert gone <= unmade + len(decision.retire.intersection(may_go))
-    assert not decision.retire or replicas <= any_state.deployment.spec_replicas
-
-
-@given(states(), st.integers(min_value=1, max_value=1000))
-def test_more_waiting_jobs_never_lead_to_fewer_workers(any_state: State, more: int) -> None:
-    queue = any_state.queue
-    assert queue is not None
-    fuller = replace(any_state, queue=replace(queue, waiting=queue.waiting + more))
-
-    (few, few_replicas), (many, many_replicas) = decided(any_state), decided(fuller)
-
-    assert len(few.retire) >= len(many.retire)
-    # One that may go waits for others that retire with it: with more of them it stays longer.
-    assert few_replicas <= many_replicas or few.retire
-
-
-@given(states())
-def test_the_same_state_and_time_give_the_same_decision(any_state: State) -> None:
-    assert decide_replicas(any_state, NOW) == decide_replicas(any_state, NOW)
-
-
-@given(states())
-def test_in_a_dry_run_it_says_so_exactly_when_something_would_change(any_state: State) -> None:
-    dry = any_state.spec.scaling.model_copy(update={"dry_run": True})
-    spec = any_state.spec.model_copy(update={"scaling": dry})
-    assert any_state.deployment is not None
-
-    decision = decide_replicas(replace(any_state, spec=spec), NOW)
-
-    changes = decision.replicas != any_state.deployment.spec_replicas or bool(decision.retire)
-    assert (decision.limit == "DryRun") == changes

@@ -56,7 +56,36 @@ FAILED = Pod("failed", 100.0, failure="CrashLooping")
         ),
         pytest.param(fleet(worker("a"), worker("b")), 1, {"b": 999}, ["b"], 2, id="one that has not heeded it stays"),
         pytest.param(
-            fleet(worker("a"), worker("b", 1, retired=True)), 1, {"b": 1}, ["b"], 2, id="one that runs a job stays"
+            fleet(worker("a"), worker("b", 1, retired=True)),
+            1,
+            {"b": NOW - TOGETHER_S + 1},
+            ["b"],
+            2,
+            id="one that runs a job stays",
+        ),
+        pytest.param(
+            fleet(worker("a"), worker("b", 1, retired=True)),
+            1,
+            {"b": NOW - TOGETHER_S},
+            ["a"],
+            2,
+            id="one that runs a long job gives way to an idle one",
+        ),
+        pytest.param(
+            fleet(worker("a", 1), worker("b", 3, retired=True)),
+            1,
+            {"b": NOW - TOGETHER_S},
+            ["b"],
+            2,
+            id="but not to one that runs a job too",
+        ),
+        pytest.param(
+            fleet(worker("a"), worker("b", 1, retired=True), worker("c", 2, retired=True)),
+            1,
+            {"b": 1, "c": 1},
+            ["a", "b"],
+            3,
+            id="the busiest gives way first",
         ),
         pytest.param(
             fleet(worker("a"), worker("b", retired=True)),
@@ -138,3 +167,12 @@ def test_who_was_asked_once_is_not_let_off_for_another(pods: Fleet, target: int)
     first = retire(pods, target, (), NOW)
 
     assert {name for name, _ in retire(pods, target, first.asked, NOW + 1).asked} == {name for name, _ in first.asked}
+
+
+@given(fleets, st.integers(0, 8), st.sets(st.integers(0, 7)))
+def test_no_idle_one_stays_for_one_that_runs_a_job_for_long(pods: Fleet, target: int, numbers: set[int]) -> None:
+    asked = tuple((f"w{number}", NOW - TOGETHER_S) for number in sorted(numbers))
+
+    named = {name for name, _ in retire(pods, target, asked, NOW).asked}
+    idle = {one.pod.name for one in pods.workers if not one.busy}
+    assert named <= idle or idle <= named

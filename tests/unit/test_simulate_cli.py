@@ -74,6 +74,13 @@ def test_the_target_is_the_one_of_the_manifest(manifest: Path) -> None:
     assert "in time within 2 s" in result.output
 
 
+def test_other_objects_in_the_manifest_are_passed_over(manifest: Path) -> None:
+    manifest.write_text(MANIFEST + "---\n{apiVersion: v1, kind: Service, metadata: {name: redis}}\n")
+    result = _simulate(manifest, "--load", "step", "--hours", "0.1")
+    assert result.exit_code == 0
+    assert "5 slots a pod" in result.output
+
+
 def test_a_file_of_jobs_is_replayed(manifest: Path, tmp_path: Path) -> None:
     jobs = tmp_path / "jobs.csv"
     jobs.write_text("at_s,due_s,run_s\n" + "".join(f"{second},,3\n" for second in range(300)))

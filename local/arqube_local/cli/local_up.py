@@ -14,10 +14,11 @@ from typing import Any
 import click
 import structlog
 
+from arqube_local.apply import apply_manifests, read_applicable
 from arqube_local.cli.local import REDIS_PORT
 from arqube_local.cluster import FIELD_MANAGER, ClusterError, LaptopCluster
 from arqube_local.loopback import is_free
-from arqube_local.manifests import ManifestError, apply_manifests, read_manifests
+from arqube_local.manifests import ManifestError
 from arqube_local.state import Running, StateHeldError, hold, publish
 from arqube_operator.kube.client import ApiError, Resource
 
@@ -35,7 +36,7 @@ def serve(
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     try:
-        manifests = [each for path in files for each in read_manifests(path)]
+        manifests = [each for path in files for each in read_applicable(path)]
         with hold(state_dir):
             asyncio.run(_run_until_signalled(_serve(app_dir, state_dir, api_port, redis_port, manifests)))
     except (ClusterError, ManifestError, StateHeldError) as error:

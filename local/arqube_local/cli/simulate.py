@@ -133,7 +133,7 @@ def simulate_(
 
 def _read_spec(file: Path) -> TaskQueueSpec:
     try:
-        found = [body for resource, body in read_manifests(file) if resource.kind == KIND]
+        found = [body for body in read_manifests(file) if body["kind"] == KIND]
         if len(found) != 1:
             how = "no TaskQueue: it needs one" if not found else "several TaskQueues: leave the one to simulate"
             raise click.ClickException(f"{file} holds {how}")

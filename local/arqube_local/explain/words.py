@@ -172,7 +172,7 @@ def _decision(task_queue: TaskQueue, scaling: ScalingStatus, now_s: float, width
     if scaling.limit is not None:
         yield from _entry("Limit", f"{scaling.limit}. {remedy(task_queue) or scaling.message}", width)
     if scaling.retiring:
-        text = f"{_workers(scaling.retiring)} take no more jobs, and go when theirs have ended"
+        text = f"{_workers(scaling.retiring)} asked to take no more jobs, and to go when theirs have ended"
         yield from _entry("Retiring", text, width)
     if (change := scaling.last_change) is not None:
         ago = age(max(0, int(now_s - from_timestamp(change.time))))

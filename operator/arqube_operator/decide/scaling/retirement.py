@@ -1,7 +1,8 @@
 """Whom to retire, and how many pods may go now, so that no job is ever cut.
 
-A pod that shall go is first asked to take no more jobs. It goes once it says so and runs none. Pods that run nothing
-yet may go as soon as they were asked.
+A pod that shall go is first asked to take no more jobs. It goes once it says so and runs none. One whose jobs are long
+takes jobs again as soon as an idle pod can go in its place. Pods that run nothing yet may go as soon as they were
+asked.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from arqube_operator.decide.scaling.fleet import Fleet, Worker
 ASKED_S: Final = 1.0
 """Seconds from asking a pod that starts until it surely takes no job when it gets ready: a heartbeat."""
 TOGETHER_S: Final = 10.0
-"""Pods that may go wait so long for others that are about to: one change of the number in place of several."""
+"""A pod that was asked has so long to end its jobs: pods that may go wait for it, so that one change of the number does
+for all, and none that is idle takes its place."""
 
 Asked = tuple[tuple[str, float], ...]
 
@@ -39,7 +41,7 @@ def retire(fleet: Fleet, target: int, asked: Asked, now: float) -> Retirement:
     gone += sum([now - before.get(name, now) >= ASKED_S for name in victims])
     left = excess - min(excess, unmade) - len(victims)
     if left > 0:
-        chosen = sorted(fleet.workers, key=lambda worker: _order(worker, before))[:left]
+        chosen = sorted(fleet.workers, key=lambda worker: _order(worker, before, now))[:left]
         victims += [worker.pod.name for worker in chosen]
         gone += sum([_may_go(worker, before) for worker in chosen])
     named = tuple((name, before.get(name, now)) for name in victims)
@@ -51,9 +53,13 @@ def retire(fleet: Fleet, target: int, asked: Asked, now: float) -> Retirement:
     return Retirement(fleet.replicas - gone, named)
 
 
-def _order(worker: Worker, asked: dict[str, float]) -> tuple[bool, int, float, str]:
-    """Who was asked already, then the least busy, then the newest."""
-    return worker.pod.name not in asked and not worker.retired, worker.busy, -worker.pod.created_s, worker.pod.name
+def _order(worker: Worker, asked: dict[str, float], now: float) -> tuple[bool, bool, bool, int, float, str]:
+    """Those that were asked, as long as they are idle or have time to become so; then the idle, the asked, the least
+    busy, the newest.
+    """
+    name, since = worker.pod.name, asked.get(worker.pod.name)
+    stays = since is not None and (worker.busy == 0 or now - since < TOGETHER_S)
+    return not stays, worker.busy > 0, since is None and not worker.retired, worker.busy, -worker.pod.created_s, name
 
 
 def _may_go(worker: Worker, asked: dict[str, float]) -> bool:

@@ -1,0 +1,1 @@
+"""States that the tests of decisions begin with."""
