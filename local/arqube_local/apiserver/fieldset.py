@@ -5,7 +5,7 @@ Follows sigs.k8s.io/structured-merge-diff (``typed/tofieldset.go``, ``typed/remo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from arqube_local.apiserver.shape import Shape, item_key
@@ -33,22 +33,40 @@ _SYSTEM_METADATA: Final = frozenset(
 )
 
 
+class FieldsV1(dict[str, Any]):
+    """The nested form of a set of fields; it remembers the set, as it is read at each write of its object."""
+
+    __slots__ = ("paths",)
+
+    def __init__(self, paths: frozenset[Path]) -> None:
+        super().__init__()
+        self.paths = paths
+
+
 def leaves(body: Mapping[str, Any], shape: Shape) -> dict[Path, Any]:
     """The fields of an object that can be owned, each with its value."""
-    bare = {name: value for name, value in body.items() if name not in ("apiVersion", "kind", "metadata")}
-    metadata = {name: v for name, v in (body.get("metadata") or {}).items() if name not in _SYSTEM_METADATA}
-    if metadata:
-        bare["metadata"] = metadata
-    return dict(_walk(bare, shape, ()))
+    found: dict[Path, Any] = {}
+    _collect(_ownable(body), shape, (), found)
+    return found
 
 
-def to_fields_v1(paths: Iterable[Path]) -> dict[str, Any]:
+def differing_leaves(
+    old: Mapping[str, Any], new: Mapping[str, Any], shape: Shape
+) -> tuple[dict[Path, Any], dict[Path, Any]]:
+    """``leaves`` of both, less parts that are the same in both: of most writes nearly all."""
+    before, after = _differing(_ownable(old), _ownable(new), shape)
+    found: tuple[dict[Path, Any], dict[Path, Any]] = ({}, {})
+    _collect(before, shape, (), found[0])
+    _collect(after, shape, (), found[1])
+    return found
+
+
+def to_fields_v1(paths: frozenset[Path]) -> FieldsV1:
     """The nested form: a ``.`` says that the place itself belongs to the set."""
-    paths = set(paths)
     parents = {path[:length] for path in paths for length in range(1, len(path))}
-    fields: dict[str, Any] = {}
+    fields = FieldsV1(paths)
     for path in sorted(paths):
-        place = fields
+        place: dict[str, Any] = fields
         for element in path:
             place = place.setdefault(element, {})
         if path in parents:
@@ -58,7 +76,7 @@ def to_fields_v1(paths: Iterable[Path]) -> dict[str, Any]:
 
 def from_fields_v1(fields: Mapping[str, Any]) -> frozenset[Path]:
     """The set that the nested form states."""
-    return frozenset(_paths(fields, ()))
+    return fields.paths if isinstance(fields, FieldsV1) else frozenset(_paths(fields, ()))
 
 
 def without(value: Any, shape: Shape, doomed: frozenset[Path], kept: frozenset[Path]) -> Any:
@@ -85,23 +103,52 @@ def dotted(path: Path) -> str:
     return text
 
 
-def _walk(value: Any, shape: Shape, path: Path) -> Iterator[tuple[Path, Any]]:
-    if isinstance(value, Mapping) and not shape.atomic:
+def _ownable(body: Mapping[str, Any]) -> dict[str, Any]:
+    bare = {name: value for name, value in body.items() if name not in ("apiVersion", "kind", "metadata")}
+    metadata = {name: v for name, v in (body.get("metadata") or {}).items() if name not in _SYSTEM_METADATA}
+    if metadata:
+        bare["metadata"] = metadata
+    return bare
+
+
+def _differing(old: Mapping[str, Any], new: Mapping[str, Any], shape: Shape) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both maps without the entries that are equal; a map below that is left with none is left out too."""
+    before, after = dict(old), dict(new)
+    for name in old.keys() & new.keys():
+        one, other = old[name], new[name]
+        if one == other:
+            del before[name], after[name]
+        elif one and other and isinstance(one, dict) and isinstance(other, dict) and shape.declares(name):
+            below = shape.field(name)
+            if below.atomic:
+                continue
+            for side, part in zip((before, after), _differing(one, other, below), strict=True):
+                if part:
+                    side[name] = part
+                else:
+                    del side[name]
+    return before, after
+
+
+def _collect(value: Any, shape: Shape, path: Path, found: dict[Path, Any]) -> None:
+    if isinstance(value, dict) and not shape.atomic:
         for name, child in value.items():
             below = (*path, f"f:{name}")
-            empty = child is None or child == {}
-            if empty or (not shape.declares(name) and isinstance(child, Mapping)):
-                yield below, child if empty else MEMBER
-            if not empty:
-                yield from _walk(child, shape.field(name), below)
+            if child is None or child == {}:
+                found[below] = child
+                continue
+            if isinstance(child, dict) and not shape.declares(name):
+                found[below] = MEMBER
+            _collect(child, shape.field(name), below, found)
     elif isinstance(value, list) and (keys := shape.list_keys) is not None:
+        of_item = shape.item()
         for child in value:
-            below = (*path, item_key(child, shape.item(), keys))
-            yield below, MEMBER
+            below = (*path, item_key(child, of_item, keys))
+            found[below] = MEMBER
             if keys:
-                yield from _walk(child, shape.item(), below)
+                _collect(child, of_item, below, found)
     else:
-        yield path, value
+        found[path] = value
 
 
 def _paths(fields: Mapping[str, Any], path: Path) -> Iterator[Path]:

@@ -6,11 +6,19 @@ Follows sigs.k8s.io/structured-merge-diff (``merge/update.go``).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from arqube_local.apiserver.errors import StatusError
-from arqube_local.apiserver.fieldset import Path, dotted, from_fields_v1, leaves, to_fields_v1, without
+from arqube_local.apiserver.fieldset import (
+    Path,
+    differing_leaves,
+    dotted,
+    from_fields_v1,
+    leaves,
+    to_fields_v1,
+    without,
+)
 from arqube_local.apiserver.kinds import Kind
 from arqube_local.apiserver.merging import applied
 from arqube_local.apiserver.shape import Shape, shape_of
@@ -36,8 +44,15 @@ class Manager:
 
 @dataclass(frozen=True, slots=True)
 class _Share:
+    """``row`` is what the object shows of it, where that is known; it is as good as the rest, and costs to make."""
+
     paths: frozenset[Path]
     time: str
+    row: Mapping[str, Any] | None = None
+
+    def without(self, fields: set[Path]) -> _Share:
+        """What is left to the manager when ``fields`` are no longer its own."""
+        return self if self.paths.isdisjoint(fields) else _Share(self.paths - fields, self.time)
 
 
 _Shares = dict[Manager, _Share]
@@ -46,15 +61,14 @@ _Shares = dict[Manager, _Share]
 def tracked(live: Body | None, new: Body, kind: Kind, manager: Manager, now: str) -> dict[str, Any]:
     """``new`` with managedFields after a create, update or patch that made it of ``live``."""
     shape = shape_of(kind)
-    before, after = leaves(live or {}, shape), leaves(new, shape)
+    before, after = differing_leaves(live or {}, new, shape)
     touched = {path for path, value in after.items() if path not in before or before[path] != value}
-    gone = before.keys() - after.keys()
+    gone = set(before.keys() - after.keys())
     shares = _shares(live)
     if manager.subresource == "scale" and not any(touched & share.paths for share in shares.values()):
         return _with(new, shares)  # Kubernetes keeps no record of a Scale that nobody owned before.
     for other, share in shares.items():
-        changed = gone | (touched if other != manager else set())
-        shares[other] = replace(share, paths=share.paths - changed)
+        shares[other] = share.without(gone | touched if other != manager else gone)
     own = shares.get(manager, _Share(frozenset(), now))
     shares[manager] = own if touched <= own.paths else _Share(own.paths | touched, now)
     return _with(new, shares)
@@ -75,7 +89,7 @@ def apply(live: Body | None, config: Body, kind: Kind, manager: Manager, *, forc
     kept = own.union(*(share.paths for share in shares.values()))
     merged = without(merged, shape, last.paths - kept, kept)
     shares = _yielded(live, merged, shape, shares, own, force=force)
-    shares[manager] = replace(last, paths=own) if own == last.paths else _Share(own, now)
+    shares[manager] = last if own == last.paths else _Share(own, now)
     return _with(merged, shares)
 
 
@@ -83,13 +97,13 @@ def _yielded(
     live: Body | None, merged: Body, shape: Shape, shares: _Shares, own: frozenset[Path], *, force: bool
 ) -> _Shares:
     """What the other managers are left with."""
-    before, after = leaves(live or {}, shape), leaves(merged, shape)
+    before, after = differing_leaves(live or {}, merged, shape)
     changed = {path for path in own if path in after and (path not in before or before[path] != after[path])}
     gone = before.keys() - after.keys()
     conflicts = {other: share.paths & changed for other, share in shares.items() if share.paths & changed}
     if conflicts and not force:
         raise _conflict(conflicts)
-    return {other: replace(share, paths=share.paths - changed - gone) for other, share in shares.items()}
+    return {other: share.without(changed | gone) for other, share in shares.items()}
 
 
 def _conflict(conflicts: Mapping[Manager, frozenset[Path]]) -> StatusError:
@@ -107,24 +121,24 @@ def _shares(live: Body | None) -> _Shares:
     rows = (live or {}).get("metadata", {}).get("managedFields") or ()
     return {
         Manager(row["manager"], row["operation"], row["apiVersion"], row.get("subresource", "")): _Share(
-            from_fields_v1(row["fieldsV1"]), row["time"]
+            from_fields_v1(row["fieldsV1"]), row["time"], row
         )
         for row in rows
     }
 
 
 def _with(body: Body, shares: _Shares) -> dict[str, Any]:
-    rows = [
-        {
-            "manager": manager.name,
-            "operation": manager.operation,
-            "apiVersion": manager.api_version,
-            "time": share.time,
-            "fieldsType": "FieldsV1",
-            "fieldsV1": to_fields_v1(share.paths),
-            **({"subresource": manager.subresource} if manager.subresource else {}),
-        }
-        for manager, share in shares.items()
-        if share.paths
-    ]
+    rows = [share.row or _row(manager, share) for manager, share in shares.items() if share.paths]
     return {**body, "metadata": {**body["metadata"], "managedFields": rows}}
+
+
+def _row(manager: Manager, share: _Share) -> dict[str, Any]:
+    return {
+        "manager": manager.name,
+        "operation": manager.operation,
+        "apiVersion": manager.api_version,
+        "time": share.time,
+        "fieldsType": "FieldsV1",
+        "fieldsV1": to_fields_v1(share.paths),
+        **({"subresource": manager.subresource} if manager.subresource else {}),
+    }

@@ -240,7 +240,7 @@ class Registry:
         return kind.schema.defaulted(pruned)
 
     def _check(self, kind: Kind, new: Body, old: Body | None = None) -> None:
-        causes = validation.problems(kind, new)
+        causes = validation.problems(kind, new, old)
         if old is not None:
             causes += validation.problems_of_change(kind, old, new)
         if causes:

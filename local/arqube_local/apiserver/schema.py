@@ -33,7 +33,8 @@ class Schema:
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.document = document
-        self._validator = Draft4Validator(_for_jsonschema(document), format_checker=_FORMATS)
+        self._validated = _for_jsonschema(document)
+        self._validators: dict[frozenset[str], Draft4Validator] = {}
 
     def pruned(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """``body`` without the fields that the schema does not know, and the paths of those."""
@@ -47,11 +48,25 @@ class Schema:
         filled: dict[str, Any] = _defaulted(body, self.document)
         return filled
 
-    def problems(self, body: Mapping[str, Any]) -> list[Cause]:
-        """What is wrong with ``body``, field by field, in the API server's words."""
+    def problems(self, body: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> list[Cause]:
+        """What is wrong with ``body``, field by field, in the API server's words.
+
+        Args:
+            old: What it is made of, which had no problem: its fields are not looked into where they are unchanged.
+        """
         rest = {name: value for name, value in body.items() if name != "metadata"}
-        errors = sorted(self._validator.iter_errors(rest), key=lambda error: list(map(str, error.absolute_path)))
-        return [*map(_cause, errors), *_repeated(rest, self.document, "")]
+        same = frozenset(name for name, value in rest.items() if old is not None and old.get(name) == value)
+        errors = self._validator_but_of(same).iter_errors(rest)
+        ordered = sorted(errors, key=lambda error: list(map(str, error.absolute_path)))
+        changed = {name: value for name, value in rest.items() if name not in same}
+        return [*map(_cause, ordered), *_repeated(changed, self.document, "")]
+
+    def _validator_but_of(self, fields: frozenset[str]) -> Draft4Validator:
+        if fields not in self._validators:
+            properties = {k: v for k, v in self._validated.get("properties", {}).items() if k not in fields}
+            schema = {**self._validated, "properties": properties}
+            self._validators[fields] = Draft4Validator(schema, format_checker=_FORMATS)
+        return self._validators[fields]
 
 
 def _pruned(value: Any, schema: Mapping[str, Any], path: str, unknown: list[str]) -> Any:

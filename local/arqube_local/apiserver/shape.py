@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from arqube_local.apiserver.kinds import Kind
@@ -40,6 +41,9 @@ _ATOMIC_MAPS: Final = frozenset(
 _FREE_MAPS: Final = frozenset(
     {"allocatable", "annotations", "binaryData", "capacity", "data", "labels", "limits", "matchLabels", "requests"}
 )
+
+
+_encoded = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 class Shape(Protocol):
@@ -77,9 +81,9 @@ def item_key(item: Any, shape: Shape, keys: tuple[str, ...]) -> str:
     ``shape`` is the item's.
     """
     if not keys or not isinstance(item, Mapping):
-        return "v:" + json.dumps(item, sort_keys=True, separators=(",", ":"))
+        return "v:" + _encoded(item)
     named = {key: item.get(key, shape.default(key)) for key in keys}
-    return "k:" + json.dumps(named, sort_keys=True, separators=(",", ":"))
+    return "k:" + _encoded(named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +106,18 @@ class _BuiltInShape:
         return not (self.trail and self.trail[-1] in _FREE_MAPS)
 
     def field(self, name: str) -> Shape:
-        return _BuiltInShape((*self.trail, name))
+        # No more of the way than is asked for: so there are few of them.
+        return _built_in((*self.trail[-1:], name))
 
     def item(self) -> Shape:
         return self
 
     def default(self, name: str) -> Any:
         return "TCP" if name == "protocol" else None
+
+
+_built_in = lru_cache(maxsize=None)(_BuiltInShape)
+"""They are asked for again and again, and equal ones are as good as one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,11 +27,11 @@ _SUBDOMAIN_RULE: Final = (
 _IMMUTABLE: Final = "field is immutable"
 
 
-def problems(kind: Kind, body: Body) -> list[Cause]:
-    """What is wrong with ``body`` on its own."""
+def problems(kind: Kind, body: Body, old: Body | None = None) -> list[Cause]:
+    """What is wrong with ``body`` on its own; ``old`` is what it is made of, if anything."""
     checks = [*_name(kind, body["metadata"]["name"]), *_finalizers(body)]
     if kind.schema is not None:
-        return [*checks, *kind.schema.problems(body)]
+        return [*checks, *kind.schema.problems(body, old)]
     spec = body.get("spec")
     match kind.key:
         case DEPLOYMENTS.key | REPLICA_SETS.key:
