@@ -56,7 +56,9 @@ def _sections(path: str, schema: dict[str, Any]) -> Iterator[str]:
 
 
 def _row(name: str, field: dict[str, Any], required: bool) -> str:
-    default = f"`{json.dumps(field['default'])}`" if "default" in field else "required" if required else ""
+    default = "required" if required else ""
+    if "default" in field:  # an object's is that of its fields
+        default = "as below" if "properties" in field else f"`{json.dumps(field['default'])}`"
     cells = (f"`{name}`", _type(field), default, " ".join((field.get("description", ""), *_bounds(field))).strip())
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
 
