@@ -1,25 +1,21 @@
 """The Kubernetes API on plain dicts: one method a verb, one exception for every failure.
 
-Over the low-level half of ``kubernetes.aio``, which owns kubeconfigs, TLS and tokens; its typed half would triple the
-operator's memory. A request is tried once: when to try again is the caller's business.
+A request is tried once: when to try again is the caller's business.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import aiohttp
-import yaml
-from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from yarl import URL
 
-from arqube_operator.kube.errors import NO_ANSWER, ApiError, error_of_answer, error_of_exception
+from arqube_operator.kube.access import Access, find_access
+from arqube_operator.kube.errors import ApiError, error_of_answer, error_of_exception
 from arqube_operator.kube.watch import events_of
 
 __all__ = [
@@ -45,7 +41,9 @@ PAGE_SIZE: Final = 100
 _JSON: Final = "application/json"
 _APPLY: Final = "application/apply-patch+yaml"
 _MERGE: Final = "application/merge-patch+json"
-_FAILURES: Final = (aiohttp.ClientError, OSError, ConfigException, ValueError)
+_FAILURES: Final = (aiohttp.ClientError, OSError, ValueError)
+_READ_BUFFER_BYTES: Final = 2 * 1024 * 1024
+"""A line of a watch holds a whole object, of up to 1.5 MiB in etcd."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ class Resource:
     namespaced: bool = True
 
     def path(self, namespace: str | None, *rest: str) -> str:
-        """The URL path template of the collection, or of what ``rest`` names in it.
+        """The URL path of the collection, or of what ``rest`` names in it.
 
         Raises:
             ValueError: An object of a namespaced kind is named without its namespace.
@@ -66,8 +64,9 @@ class Resource:
         if rest and self.namespaced and namespace is None:
             raise ValueError(f"one of {self.plural} is named without a namespace")
         root = "/apis" if "/" in self.api_version else "/api"
-        within = ("namespaces", "{namespace}") if self.namespaced and namespace is not None else ()
-        return "/".join((root, self.api_version, *within, self.plural, *rest))
+        within = ("namespaces", namespace) if self.namespaced and namespace is not None else ()
+        names = (quote(name, safe="") for name in (*within, self.plural, *rest))
+        return "/".join((root, self.api_version, *names))
 
 
 TASK_QUEUES: Final = Resource("arqube.dev/v1alpha1", "taskqueues", "TaskQueue")
@@ -81,8 +80,14 @@ LEASES: Final = Resource("coordination.k8s.io/v1", "leases", "Lease")
 class KubeClient:
     """A client of one API server. Each method raises ``ApiError``; ``namespace`` is None for kinds that have none."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        self._api = ApiClient(configuration)
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=access.tls),
+            headers={"Accept": _JSON, "User-Agent": "arqube"},
+            read_bufsize=_READ_BUFFER_BYTES,
+            trust_env=True,
+        )
 
     @classmethod
     async def from_config(cls, kubeconfig: str | None = None) -> KubeClient:
@@ -91,18 +96,7 @@ class KubeClient:
         Raises:
             ApiError: No configuration was found, or it cannot be used.
         """
-        configuration = Configuration()
-        try:
-            if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
-                load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-            else:
-                path = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
-                expanded = str(Path(path).expanduser())  # noqa: ASYNC240 - no disk is read for it
-                await load_kube_config(expanded, client_configuration=configuration)  # type: ignore[no-untyped-call]
-            return cls(configuration)
-        except (ConfigException, OSError, ValueError, yaml.YAMLError) as error:
-            reason = f"cannot be used ({type(error).__name__}); name one that works in KUBECONFIG"
-            raise ApiError(NO_ANSWER, "NoConfiguration", f"the Kubernetes configuration {reason}") from error
+        return cls(await find_access(kubeconfig))
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> dict[str, Any] | None:
         """The object, or None where there is none."""
@@ -159,13 +153,8 @@ class KubeClient:
             query["labelSelector"] = label_selector
         what = f"watching {resource.plural}"
         try:
-            response = await self._send(
-                "GET",
-                resource.path(namespace),
-                {"namespace": namespace},
-                query,
-                _within(WATCH_TIMEOUT_S + WATCH_GRACE_S),
-            )
+            limits = _within(WATCH_TIMEOUT_S + WATCH_GRACE_S)
+            response = await self._send("GET", resource.path(namespace), query, limits)
             async with response:
                 if response.status >= 300:
                     raise error_of_answer(response.status, response.headers, await response.read())
@@ -233,7 +222,7 @@ class KubeClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._api.close()  # type: ignore[no-untyped-call]
+        await self._session.close()
 
     async def _merge(
         self,
@@ -261,19 +250,10 @@ class KubeClient:
         body: Mapping[str, Any] | None = None,
         content_type: str = _JSON,
     ) -> dict[str, Any]:
-        rest = (*(("{name}",) if name else ()), *((subresource,) if subresource else ()))
+        path = resource.path(namespace, *(part for part in (name, subresource) if part))
         what = f"{method} {resource.plural} {name or ''}".rstrip()
-        names = {"namespace": namespace, "name": name}
         try:
-            response = await self._send(
-                method,
-                resource.path(namespace, *rest),
-                names,
-                query or {},
-                _within(REQUEST_TIMEOUT_S),
-                body,
-                content_type,
-            )
+            response = await self._send(method, path, query or {}, _within(REQUEST_TIMEOUT_S), body, content_type)
             async with response:
                 answer = await response.read()
         except _FAILURES as error:
@@ -292,24 +272,23 @@ class KubeClient:
         self,
         method: str,
         path: str,
-        names: Mapping[str, str | None],
         query: Mapping[str, str],
         limits: aiohttp.ClientTimeout,
         body: Mapping[str, Any] | None = None,
         content_type: str = _JSON,
     ) -> aiohttp.ClientResponse:
-        request = await self._api.param_serialize(
+        headers = {"Content-Type": content_type}
+        if (authorization := await self._access.authorization()) is not None:
+            headers["Authorization"] = authorization
+        return await self._session.request(
             method,
-            path,
-            path_params={key: value for key, value in names.items() if value is not None},
-            query_params=list(query.items()),
-            header_params={"Accept": _JSON, "Content-Type": content_type},
-            body=body,
-            auth_settings=["BearerToken"],
+            URL(f"{self._access.server}{path}", encoded=True).with_query(query),
+            data=None if body is None else json.dumps(body),
+            headers=headers,
+            timeout=limits,
+            server_hostname=self._access.server_name,
+            proxy=self._access.proxy,
         )
-        answer = await self._api.call_api(*request, _request_timeout=limits)
-        response: aiohttp.ClientResponse = answer.response
-        return response
 
 
 def _within(seconds: float) -> aiohttp.ClientTimeout:
