@@ -76,7 +76,7 @@ ROWS: Final = (
                 (Query(_each("waiting_jobs"), _BY_QUEUE),),
             ),
             Panel(
-                "Oldest wait",
+                "Oldest wait by queue",
                 "How long the longest-waiting due job has waited.",
                 "s",
                 (Query(_each("oldest_wait_seconds"), _BY_QUEUE),),
@@ -99,7 +99,7 @@ ROWS: Final = (
                 most=1,
             ),
             Panel(
-                "Dead letters",
+                "Dead letters by queue",
                 "Kept until retried, purged or aged out.",
                 JOBS,
                 (Query(_each("dead_letters"), _BY_QUEUE),),

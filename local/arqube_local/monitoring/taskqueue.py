@@ -58,7 +58,7 @@ ROWS: Final = (
                 ),
             ),
             Panel(
-                "Oldest wait",
+                "Oldest wait and target",
                 "Against scaling.maxWait, the time within which a due job should start.",
                 "s",
                 (Query(_of("oldest_wait_seconds"), "oldest wait"), Query(_of("max_wait_seconds"), "target")),
@@ -79,7 +79,7 @@ ROWS: Final = (
                 ),
             ),
             Panel(
-                "Dead letters", "Kept until retried, purged or aged out.", JOBS, (Query(_of("dead_letters"), "kept"),)
+                "Dead letters kept", "Until retried, purged or aged out.", JOBS, (Query(_of("dead_letters"), "kept"),)
             ),
             Panel(
                 "New dead letters by reason",
