@@ -131,6 +131,13 @@ def test_there_are_both_dashboards_as_the_code_makes_them() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_page_tells_each_panel(path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "dashboards.md").read_text()
+    lines = [f"| {panel['title']} | {panel['description']} |" for panel in panels(load(path))]
+    assert [line for line in lines if line not in page] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_dashboard_keeps_the_rules(path: Path) -> None:
     assert complaints(load(path)) == []
 
@@ -200,9 +207,8 @@ async def test_every_query_has_data_where_real_workers_are_scraped(tmp_path: Pat
     binary = find_binary()
     if binary is None:
         pytest.skip("prometheus is not installed: the dashboards' queries were not tried (Debian's package prometheus)")
-    chosen = {"arqube-overview": "|".join(stage.QUEUES), "arqube-taskqueue": stage.TASK_QUEUE}
     without = {
-        name: fill_in(expr, {**stage.VARIABLES, "taskqueue": chosen[dashboard["uid"]]})
+        name: fill_in(expr, {**stage.VARIABLES, "taskqueue": stage.CHOSEN[dashboard["uid"]]})
         for dashboard in map(load, FILES)
         for name, expr in queries(dashboard)
     }

@@ -40,6 +40,8 @@ VARIABLES: Final = {
     "__rate_interval": f"{RATE_INTERVAL_S}s",
 }
 """What is chosen on both dashboards; ``taskqueue`` is one on the one and several on the other."""
+CHOSEN: Final = {"arqube-overview": "|".join(QUEUES), "arqube-taskqueue": TASK_QUEUE}
+"""The value of ``taskqueue`` by the dashboard's uid."""
 _OUTAGE_S: Final = 4.0
 _TURN_S: Final = 0.25
 
