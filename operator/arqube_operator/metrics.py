@@ -19,6 +19,8 @@ from arqube_operator.observe.objects import WorkerEnd
 from arqube_queue.model import QueueSnapshot
 
 _TASK_QUEUE: Final = ("namespace", "taskqueue")
+_SCALINGS: Final = (("up", "ScalingUp"), ("up", "AtMaxReplicas"), ("down", "ScalingDown"))
+"""The usual ones: shown from the start, so that rates see the first."""
 _FAILURE_CAUSES: Final = ("api", "defect", "invalid")
 _REDIS_PROBLEMS: Final = ("RedisUnreachable", "RedisAuthenticationFailed")
 _DELAYS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -194,6 +196,8 @@ class Metrics:
         if key not in self._shown:
             for end in WorkerEnd:
                 self._ends.labels(*key, end.value)
+            for direction, reason in _SCALINGS:
+                self._scalings.labels(*key, direction, reason)
         self._shown[key] = _Shown(state.queue, readable, live, bounds, plan.decision, retiring)
         if live is not None and plan.replicas is not None:
             direction = "up" if plan.replicas > live.spec_replicas else "down"

@@ -134,6 +134,12 @@ def test_a_change_of_the_number_of_workers_is_counted_with_its_reason() -> None:
     assert registry.get_sample_value("arqube_taskqueue_scalings_total", labels) == 1
 
 
+def test_a_rate_sees_the_first_scale_down() -> None:
+    registry, _ = examples.operator()
+    labels = LABELS | {"direction": "down", "reason": "ScalingDown"}
+    assert registry.get_sample_value("arqube_taskqueue_scalings_total", labels) == 0
+
+
 @pytest.mark.parametrize(
     ("status", "end"),
     [

@@ -185,7 +185,7 @@ class Metrics:
         """A job ended in this worker, whether it was started or not."""
         sums = self._of(run)
         sums.outcomes[outcome] = sums.outcomes.get(outcome, 0) + 1
-        if outcome in _BURIED and run.death is not None:
+        if run.death is not None and outcome in _BURIED:
             self.dead_letters[run.death] += 1
         duration_s = run.duration_s
         if duration_s is not None and outcome is not Outcome.RETURNED:

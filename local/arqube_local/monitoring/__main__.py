@@ -15,7 +15,7 @@ from arqube_local.monitoring import dashboards, picture, stage
 from arqube_local.monitoring.prometheus import find_binary
 
 DOCS: Final = Path(__file__).resolve().parents[3] / "docs"
-_AFTER_S: Final = 15.0
+_AFTER_S: Final = 30.0
 """How long the load's end is watched: workers go."""
 _STEP_S: Final = 1.0
 

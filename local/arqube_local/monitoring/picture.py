@@ -19,7 +19,7 @@ _COLUMN_IN: Final = 0.7
 _ROW_IN: Final = 0.36
 _HEAD: Final = 1.6
 """Rows for the title of the page."""
-_COLORS: Final = ("#3274d9", "#f2994a", "#56a64b", "#a352cc", "#e0b400", "#e02f44", "#0aa4a4", "#8f3bb8", "#705da0")
+_COLORS: Final = ("#3274d9", "#f2994a", "#56a64b", "#a352cc", "#e0b400", "#0aa4a4", "#e02f44", "#8f3bb8", "#705da0")
 _INK, _PALE, _FRAME, _PAGE, _GOOD, _BAD = "#24292e", "#6a737d", "#d8dce2", "#f4f5f7", "#37872d", "#c4162a"
 _SHORT: Final = 14
 """Longest legend of a pod: its name's end tells it."""
@@ -94,7 +94,7 @@ def _place(
     if panel["type"] in ("stat", "table"):
         inside = (left + 0.006, top - height + 0.25 / rows, width - 0.012, height - 1.4 / rows)
     else:
-        inside = (left + 0.034, top - height + 1.9 / rows, width - 0.044, height - 3.3 / rows)
+        inside = (left + 0.045, top - height + 1.9 / rows, width - 0.055, height - 3.3 / rows)
     axes = figure.add_axes(inside)
     {"stat": _stat, "table": _table, "heatmap": _heatmap, "timeseries": _lines}[panel["type"]](
         axes, panel, answers, span

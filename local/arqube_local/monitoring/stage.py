@@ -42,7 +42,7 @@ VARIABLES: Final = {
 """What is chosen on both dashboards; ``taskqueue`` is one on the one and several on the other."""
 CHOSEN: Final = {"arqube-overview": "|".join(QUEUES), "arqube-taskqueue": TASK_QUEUE}
 """The value of ``taskqueue`` by the dashboard's uid."""
-_OUTAGE_S: Final = 4.0
+_OUTAGE_S: Final = 8.0
 _TURN_S: Final = 0.25
 
 
@@ -81,7 +81,7 @@ class Stage:
             (0.6, "fetch", (0.2,)),
             (0.25, "charge", ()),
             (0.1, "render", ()),
-            (0.1, "no_such_function", ()),
+            (0.02, "no_such_function", ()),
         )
         for chance, function, arguments in kinds:
             if self._random.random() < chance:
@@ -162,7 +162,8 @@ def _target(pod: dict[str, Any]) -> dict[str, Any] | None:
 
 async def _apply(cluster: LaptopCluster, name: str, queue: str) -> None:
     spec = {
-        "redis": {"host": "127.0.0.1", "port": cluster.redis.address.port, "queueName": queue},
+        "redis": {"host": "127.0.0.1", "port": cluster.redis.address.port},
+        "queueName": queue,
         "worker": {"image": "app:1", "settings": "arqube_local.monitoring.app.WorkerSettings", "concurrency": 5},
         "scaling": {
             "maxReplicas": 3,
