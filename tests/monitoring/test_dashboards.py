@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from itertools import combinations
@@ -233,9 +234,18 @@ async def test_every_query_has_data_where_real_workers_are_scraped(tmp_path: Pat
         nothing = await staged.prometheus.range("arqube_no_such_series", staged.began, time.time(), 1.0)
         assert nothing == [], "a query without data is seen"
         assert await _created(staged) == []
+        exported = await staged.exported()
+        assert {name: _linted(text) for name, text in exported.items()} == {"operator": "", "worker": ""}
         assert await _highest(staged, 'arqube_taskqueue_dead_letters{taskqueue="reports"}') == 0, "queues of their own"
         playing.cancel()
         await asyncio.wait([playing])
+
+
+def _linted(text: bytes) -> str:
+    """What Prometheus's linter says of a page of metrics."""
+    assert b"arqube_" in text
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
+    return (checked.stdout + checked.stderr).decode()
 
 
 async def _highest(staged: stage.Stage, expr: str) -> float:

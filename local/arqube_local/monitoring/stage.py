@@ -18,6 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp
 from arq import create_pool
 from arq.connections import ArqRedis, RedisSettings
 
@@ -70,6 +71,20 @@ class Stage:
                 await asyncio.sleep(_TURN_S)
         finally:
             await pool.aclose(close_connection_pool=True)
+
+    async def exported(self) -> dict[str, bytes]:
+        """What the operator and a worker serve at /metrics now, by component; a worker only while there is one."""
+        pods, _ = await self._cluster.client.list(PODS, NAMESPACE)
+        workers = [f"http://{target['targets'][0]}/metrics" for pod in pods if (target := _target(pod)) is not None]
+        found = {}
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+            for name, url in (
+                ("operator", f"http://127.0.0.1:{self._cluster.operator_port}/metrics"),
+                *(("worker", url) for url in workers[:1]),
+            ):
+                async with session.get(url) as response:
+                    found[name] = await response.read()
+        return found
 
     async def _enqueue(self, pool: ArqRedis, share: float) -> None:
         """A turn's jobs; ``share`` of the time has passed: they come in two waves."""
