@@ -80,7 +80,7 @@ class Operator:
         def wake(key: Key, *, spec_changed: bool = False) -> None:
             queue.add(key, now=spec_changed)
 
-        cache = ClusterCache(wake)
+        cache = ClusterCache(wake, self._metrics.worker_ended)
         observer = QueueObserver(lambda key, reading: controller.read(key, reading), self._metrics)
         resolver = AddressResolver(client)
         events = EventPoster(client, OPERATOR, self._settings.identity, time.time)
@@ -100,6 +100,7 @@ class Operator:
                 group.create_task(self._keep_in_sync(client, cache), name="resync")
         finally:
             self._metrics.leader.set(0)
+            self._metrics.forget_all()
             watches.stop()
             await observer.close()
             resolver.close()

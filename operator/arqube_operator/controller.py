@@ -143,6 +143,7 @@ class Controller:
     async def _refuse(self, key: Key, known: KnownTaskQueue) -> None:
         """Show that the object cannot be understood: the CRD lets pass what this operator does not know."""
         self._queues.forget(key)
+        self._metrics.forget(key)
         log.warning("task_queue.invalid", task_queue=str(key), error=known.problem)
         self._metrics.failed("invalid")
         live = known.live_status

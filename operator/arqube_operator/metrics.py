@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -15,9 +15,14 @@ from arqube_operator.decide.plan import Plan
 from arqube_operator.decide.scaling import Decision, Inputs
 from arqube_operator.decide.state import Deployment, State
 from arqube_operator.observe.cluster import Key
+from arqube_operator.observe.objects import WorkerEnd
 from arqube_queue.model import QueueSnapshot
 
 _TASK_QUEUE: Final = ("namespace", "taskqueue")
+_SCALINGS: Final = (("up", "ScalingUp"), ("up", "AtMaxReplicas"), ("down", "ScalingDown"))
+"""The usual ones: shown from the start, so that rates see the first."""
+_FAILURE_CAUSES: Final = ("api", "defect", "invalid")
+_REDIS_PROBLEMS: Final = ("RedisUnreachable", "RedisAuthenticationFailed")
 _DELAYS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Buckets of the ticks' delays, in seconds: the tick itself, 1 s, is one of the limits."""
 
@@ -71,6 +76,7 @@ _GAUGES: Final[tuple[tuple[str, str, Callable[[_Shown], float | None]], ...]] = 
     ("retiring_replicas", "Workers asked to take no more jobs.", lambda shown: shown.retiring),
     ("max_replicas", "Most workers there may be.", lambda shown: shown.bounds.max_replicas),
     ("min_replicas", "Fewest workers there may be.", lambda shown: shown.bounds.min_replicas),
+    ("max_wait_seconds", "Time within which a due job should start.", lambda shown: shown.bounds.max_wait_s),
     (
         "redis_up",
         "1 while the queue can be read, else 0.",
@@ -116,13 +122,22 @@ class Metrics:
     """All series of one operator process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        # Nobody reads the *_created series. For the whole process, which is ours alone.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry
+        ProcessCollector(registry=registry)
         self._shown: dict[Key, _Shown] = {}
         registry.register(_TaskQueues(self._shown))
         self._scalings = Counter(
             "arqube_taskqueue_scalings",
-            "Writes of the number of workers.",
-            (*_TASK_QUEUE, "direction"),
+            "Decisions to change the number of workers, by direction and reason.",
+            (*_TASK_QUEUE, "direction", "reason"),
+            registry=registry,
+        )
+        self._ends = Counter(
+            "arqube_taskqueue_worker_ends",
+            "Worker pods that went, by how they ended.",
+            (*_TASK_QUEUE, "outcome"),
             registry=registry,
         )
         self._failures = Counter(
@@ -143,6 +158,11 @@ class Metrics:
         self._redis_errors = Counter(
             "arqube_operator_redis_errors", "Reads of a Redis that failed.", ("reason",), registry=registry
         )
+        # From the start, so that rates see the first.
+        for cause in _FAILURE_CAUSES:
+            self._failures.labels(cause)
+        for reason in _REDIS_PROBLEMS:
+            self._redis_errors.labels(reason)
         self.waiting = Gauge("arqube_operator_waiting_passes", "TaskQueues that wait for a pass.", registry=registry)
         self.leader = Gauge("arqube_operator_leader", "1 while this replica acts, else 0.", registry=registry)
 
@@ -173,11 +193,28 @@ class Metrics:
         live = state.deployment
         readable = state.redis_problem is None and state.queue is not None
         bounds, retiring = state.spec.scaling, len(plan.retire)
+        if key not in self._shown:
+            for end in WorkerEnd:
+                self._ends.labels(*key, end.value)
+            for direction, reason in _SCALINGS:
+                self._scalings.labels(*key, direction, reason)
         self._shown[key] = _Shown(state.queue, readable, live, bounds, plan.decision, retiring)
         if live is not None and plan.replicas is not None:
-            self._scalings.labels(*key, "up" if plan.replicas > live.spec_replicas else "down").inc()
+            direction = "up" if plan.replicas > live.spec_replicas else "down"
+            self._scalings.labels(*key, direction, plan.decision.reason).inc()
+
+    def worker_ended(self, key: Key, end: WorkerEnd) -> None:
+        """A worker pod went. Those of a TaskQueue that has gone before them are not counted: its series are gone."""
+        if key in self._shown:
+            self._ends.labels(*key, end.value).inc()
 
     def forget(self, key: Key) -> None:
         """Drop the series of a TaskQueue that is gone."""
         self._shown.pop(key, None)
-        self._scalings.remove_by_labels(dict(zip(_TASK_QUEUE, key, strict=True)))
+        for counter in (self._scalings, self._ends):
+            counter.remove_by_labels(dict(zip(_TASK_QUEUE, key, strict=True)))
+
+    def forget_all(self) -> None:
+        """Drop the series of all TaskQueues: another replica acts, and tells of them."""
+        for key in list(self._shown):
+            self.forget(key)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 
+from arqube_local.monitoring import examples
 from arqube_operator.api.v1alpha1 import RedisSpec, ScalingSpec, TaskQueueSpec, TaskQueueStatus, WorkerSpec
+from arqube_operator.decide.manifest import TASK_QUEUE_LABEL
 from arqube_operator.decide.plan import decide
 from arqube_operator.decide.state import Identity, State
 from arqube_operator.metrics import Metrics
+from arqube_operator.observe.cluster import ClusterCache
+from arqube_operator.observe.objects import WorkerEnd
 from arqube_queue.model import QueueSnapshot
 
 KEY = ("shop", "emails")
@@ -68,6 +74,18 @@ def test_what_a_decision_stands_on_is_shown_with_its_terms_and_the_limit_that_bi
     assert value("startup_seconds") == 10
 
 
+def test_the_target_has_a_series_only_where_it_is_a_time() -> None:
+    def target(scaling: ScalingSpec) -> float | None:
+        registry = CollectorRegistry()
+        state = replace(STATE, spec=STATE.spec.model_copy(update={"scaling": scaling}))
+        Metrics(registry).decided(KEY, state, decide(state, 1_700_000_000.0))
+        return registry.get_sample_value("arqube_taskqueue_max_wait_seconds", LABELS)
+
+    assert target(ScalingSpec()) == 30
+    assert target(ScalingSpec(max_wait="5m")) == 300
+    assert target(ScalingSpec(jobs_per_replica=3)) is None
+
+
 def test_a_figure_that_is_not_known_has_no_series() -> None:
     registry = CollectorRegistry()
     state = replace(STATE, queue=None)
@@ -77,10 +95,78 @@ def test_a_figure_that_is_not_known_has_no_series() -> None:
     assert registry.get_sample_value("arqube_taskqueue_redis_up", LABELS) == 0
 
 
+def series_of_task_queues(registry: CollectorRegistry) -> list[str]:
+    return [sample.name for metric in registry.collect() for sample in metric.samples if "taskqueue" in sample.labels]
+
+
 def test_a_task_queue_that_is_gone_leaves_no_series() -> None:
-    registry = CollectorRegistry()
-    metrics = Metrics(registry)
-    metrics.decided(KEY, STATE, decide(STATE, 1_700_000_000.0))
-    metrics.forget(KEY)
-    gone = [sample for metric in registry.collect() for sample in metric.samples if sample.labels.get("taskqueue")]
-    assert gone == []
+    registry, metrics = examples.operator()
+    assert series_of_task_queues(registry)
+    metrics.forget(examples.KEY)
+    assert series_of_task_queues(registry) == []
+
+
+def test_a_pod_that_goes_after_its_task_queue_brings_no_series_back() -> None:
+    registry, metrics = examples.operator()
+    metrics.forget(examples.KEY)
+    metrics.worker_ended(examples.KEY, WorkerEnd.KILLED)
+    assert series_of_task_queues(registry) == []
+
+
+def test_a_replica_that_leads_no_more_tells_of_no_task_queue() -> None:
+    registry, metrics = examples.operator()
+    metrics.forget_all()
+    assert series_of_task_queues(registry) == []
+
+
+def test_how_worker_pods_ended_is_counted_from_zero() -> None:
+    registry, metrics = examples.operator()
+    metrics.worker_ended(examples.KEY, WorkerEnd.KILLED)
+    assert {
+        end: registry.get_sample_value("arqube_taskqueue_worker_ends_total", LABELS | {"outcome": end.value})
+        for end in WorkerEnd
+    } == {WorkerEnd.CLEAN: 0, WorkerEnd.FAILED: 0, WorkerEnd.KILLED: 1}
+
+
+def test_a_change_of_the_number_of_workers_is_counted_with_its_reason() -> None:
+    registry, _ = examples.operator()
+    labels = LABELS | {"direction": "up", "reason": "AtMaxReplicas"}
+    assert registry.get_sample_value("arqube_taskqueue_scalings_total", labels) == 1
+
+
+def test_a_rate_sees_the_first_scale_down() -> None:
+    registry, _ = examples.operator()
+    labels = LABELS | {"direction": "down", "reason": "ScalingDown"}
+    assert registry.get_sample_value("arqube_taskqueue_scalings_total", labels) == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "end"),
+    [
+        pytest.param({"terminated": {"exitCode": 0}}, WorkerEnd.CLEAN, id="it exited with 0"),
+        pytest.param({"terminated": {"exitCode": 1}}, WorkerEnd.FAILED, id="it exited with an error"),
+        pytest.param({"terminated": {"exitCode": 137}}, WorkerEnd.KILLED, id="it was killed"),
+        pytest.param({"running": {}}, None, id="nobody has told how it ended"),
+        pytest.param({"waiting": {}}, None, id="it never ran"),
+    ],
+)
+def test_how_a_worker_pod_ended(status: dict[str, Any], end: WorkerEnd | None) -> None:
+    ended: list[WorkerEnd] = []
+    cache = ClusterCache(lambda *_, **__: None, lambda _key, how: ended.append(how))
+    metadata = {
+        "namespace": "shop",
+        "name": "emails-1",
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+        "labels": {TASK_QUEUE_LABEL: "emails"},
+    }
+    sidecar = {"name": "proxy", "state": {"terminated": {"exitCode": 143}}}
+    pod = {
+        "metadata": metadata | {"resourceVersion": "1"},
+        "status": {"containerStatuses": [sidecar, {"name": "worker", "state": status}]},
+    }
+    cache.put_pod(pod)
+    assert ended == []
+    gone = pod | {"metadata": metadata | {"resourceVersion": "2"}}
+    cache.put_pod(gone, gone=True)
+    cache.put_pod(gone, gone=True)
+    assert ended == ([] if end is None else [end])

@@ -11,10 +11,11 @@ from collections.abc import Callable, Collection, Iterator
 from importlib.metadata import version
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Info
+from prometheus_client import CollectorRegistry, Gauge, Info
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from arqube_queue.dead_letters import REASONS
 from arqube_worker.runs import UNKNOWN_FUNCTION, Outcome, Run
 
 # Jobs take from milliseconds to arq's default timeout of 300 s, and some users' an hour.
@@ -56,6 +57,20 @@ _WAIT_BUCKETS: Final = (
 )
 
 
+# Shown from the start, so that rates see the first; the others are rare, and each costs a series a function.
+_SHOWN_OUTCOMES: Final = (
+    Outcome.SUCCEEDED,
+    Outcome.FAILED,
+    Outcome.RETRIED,
+    Outcome.RETURNED,
+    Outcome.PUT_BACK,
+    Outcome.LEASE_LOST,
+)
+_BURIED: Final = frozenset(
+    (Outcome.FAILED, Outcome.EXPIRED, Outcome.UNDECODABLE, Outcome.UNKNOWN_FUNCTION, Outcome.TRIES_EXHAUSTED)
+)
+
+
 class _Times:
     """A histogram's sums: values by bucket, and their total."""
 
@@ -85,18 +100,31 @@ class _Sums:
     __slots__ = ("durations", "outcomes", "waits")
 
     def __init__(self) -> None:
-        self.outcomes = dict.fromkeys((Outcome.SUCCEEDED, Outcome.FAILED, Outcome.RETRIED), 0)
+        self.outcomes = dict.fromkeys(_SHOWN_OUTCOMES, 0)
         self.durations = _Times(_DURATION_BUCKETS)
         self.waits = _Times(_WAIT_BUCKETS)
 
 
-class _Jobs(Collector):
-    """Makes the series of all functions. Read by another thread than the one that counts: a job more or less."""
+class _Counted(Collector):
+    """Makes the series of what is summed. Read by another thread than the one that counts: a job more or less.
 
-    def __init__(self, sums: dict[str, _Sums]) -> None:
+    They come without the ``*_created`` series that the client library's own counters add, of which nobody reads any.
+    """
+
+    def __init__(self, metrics: Metrics, sums: dict[str, _Sums]) -> None:
+        self._metrics = metrics
         self._sums = sums
 
     def collect(self) -> Iterator[Metric]:
+        metrics = self._metrics
+        yield CounterMetricFamily("arqube_worker_redis_errors", "Calls to Redis that failed.", metrics.redis_errors)
+        yield CounterMetricFamily("arqube_worker_turns", "Calls that ended jobs and took others.", metrics.turns)
+        buried = CounterMetricFamily(
+            "arqube_worker_dead_letters", "Jobs that failed for good and are kept, by reason.", labels=("reason",)
+        )
+        for reason, count in metrics.dead_letters.items():
+            buried.add_metric((reason,), count)
+        yield buried
         jobs = CounterMetricFamily(
             "arqube_worker_jobs", "Jobs that ended, by function and outcome.", labels=("function", "outcome")
         )
@@ -114,21 +142,28 @@ class _Jobs(Collector):
 
 
 class Metrics:
-    """What one worker exports. A job's function that is not among ``functions`` is counted as ``unknown``."""
+    """What one worker exports. A job's function that is not among ``functions`` is counted as ``unknown``.
+
+    Attributes:
+        redis_errors: Calls to Redis that failed.
+        turns: Calls that ended jobs and took others.
+        dead_letters: Jobs that failed for good, by reason.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.redis_errors = 0
+        self.turns = 0
+        self.dead_letters = dict.fromkeys(REASONS, 0)
         self._sums: dict[str, _Sums] = {}
         self._unknown = _Sums()
         self._unknown.outcomes.clear()
-        registry.register(_Jobs(self._sums))
+        registry.register(_Counted(self, self._sums))
         self.slots = Gauge("arqube_worker_slots", "Jobs the worker may run at once.", registry=registry)
         self._busy_slots = Gauge("arqube_worker_busy_slots", "Jobs the worker runs now.", registry=registry)
         self.draining = Gauge("arqube_worker_draining", "1 while the worker takes no more jobs.", registry=registry)
         self.retiring = Gauge(
             "arqube_worker_retiring", "1 while the operator asks the worker to take no more jobs.", registry=registry
         )
-        self.redis_errors = Counter("arqube_worker_redis_errors", "Calls to Redis that failed.", registry=registry)
-        self.turns = Counter("arqube_worker_turns", "Calls that ended jobs and took others.", registry=registry)
         self._info = Info("arqube_worker", "The worker, its queue and versions.", registry=registry)
 
     def describe(
@@ -150,6 +185,8 @@ class Metrics:
         """A job ended in this worker, whether it was started or not."""
         sums = self._of(run)
         sums.outcomes[outcome] = sums.outcomes.get(outcome, 0) + 1
+        if run.death is not None and outcome in _BURIED:
+            self.dead_letters[run.death] += 1
         duration_s = run.duration_s
         if duration_s is not None and outcome is not Outcome.RETURNED:
             sums.durations.observe(duration_s)

@@ -151,10 +151,11 @@ class JobRunner(arq.worker.Worker):
         cause = error.__cause__
         if cause is not None:
             text = f"{text} ({type(cause).__name__}: {cause})"
-        death = self._death(run, outcome.value, text, _traceback(error) if cause else "")
         if outcome is Outcome.ABORTED:
             self._end(run, turns.finish(run.lease, result, life_ms=life_ms or 0), outcome)
-        elif outcome is Outcome.UNKNOWN_FUNCTION:
+            return
+        death = self._death(run, outcome.value, text, _traceback(error) if cause else "")
+        if outcome is Outcome.UNKNOWN_FUNCTION:
             self._end(run, turns.put_back(run.lease, result, death, life_ms=life_ms or 0), Outcome.PUT_BACK)
         else:
             self._end(run, turns.bury(run.lease, result, death, life_ms=life_ms or 0), outcome)
@@ -315,6 +316,7 @@ class JobRunner(arq.worker.Worker):
         logger.error("job failed", exc_info=error, **details)
 
     def _death(self, run: Run, reason: str, error: str, frames: str) -> Death:
+        run.death = reason
         return Death(reason, run.function or "", error, frames, run.attempt or run.lease.tries, run.enqueued_ms)
 
     def _end(self, run: Run, end: End | None, outcome: Outcome) -> None:

@@ -79,6 +79,7 @@ class Run:
         started_at: When the coroutine began; None before.
         ended_at: When it ended; None before.
         cause: Why we cancelled it; None when we did not.
+        death: Why it is to become a dead letter, of ``arqube_queue.dead_letters.REASONS``; None when it is not.
         span: What a trace tells of it; None when jobs are not traced.
         written: Done when Redis knows how it ended; None when nobody waits for that.
         score: The lease's, which is computed once.
@@ -92,6 +93,7 @@ class Run:
     started_at: float | None = None
     ended_at: float | None = None
     cause: Cause | None = None
+    death: str | None = None
     span: JobSpan | None = None
     written: asyncio.Future[None] | None = None
     score: int = field(init=False)

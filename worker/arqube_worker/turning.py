@@ -117,7 +117,7 @@ class TurnTaker(JobRunner):
         now_ms = timestamp_ms()
         turn = await self._turns.take([one.end for one in batch], now_ms=now_ms, limit=limit, running=running)
         self._in_doubt = 0
-        self.metrics.turns.inc()
+        self.metrics.turns += 1
         self.health.redis_answered("taking a turn")
         for number, one in enumerate(batch):
             self.done.popleft()
@@ -267,5 +267,5 @@ class TurnTaker(JobRunner):
         """Note that Redis did not do what it was asked."""
         refused = isinstance(error, ResponseError)
         self.health.redis_failed(during, str(error)[:200] if refused else "")
-        self.metrics.redis_errors.inc()
+        self.metrics.redis_errors += 1
         logger.warning("Redis failed", during=during, error=f"{type(error).__name__}: {error}")

@@ -6,14 +6,21 @@ from time to time and forgets what is gone. Only the facts a decision needs are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple, Protocol
 
 from arqube_operator.decide.manifest import MANAGED_BY, MANAGED_BY_LABEL, TASK_QUEUE_LABEL, deployment_name
 from arqube_operator.decide.state import Deployment, Pod
 from arqube_operator.kube.client import DEPLOYMENTS, PODS, TASK_QUEUES, KubeClient, Resource
-from arqube_operator.observe.objects import KnownTaskQueue, read_deployment, read_pod, read_task_queue
+from arqube_operator.observe.objects import (
+    KnownTaskQueue,
+    WorkerEnd,
+    read_deployment,
+    read_pod,
+    read_task_queue,
+    worker_end,
+)
 
 WORKER_SELECTOR: Final = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
 """Labels of the Deployments and pods that are ours."""
@@ -42,12 +49,15 @@ class Wake(Protocol):
 class ClusterCache:
     """The newest known state of all TaskQueues, their Deployments and pods; ``wake`` is told which one changed.
 
+    ``ended`` is told of each worker pod that an event says is gone, and how it ended.
+
     Answers to our own writes are taken in too. An event that tells an older state than is known is left: resource
     versions are numbers that grow.
     """
 
-    def __init__(self, wake: Wake) -> None:
+    def __init__(self, wake: Wake, ended: Callable[[Key, WorkerEnd], None] = lambda _key, _end: None) -> None:
         self._wake = wake
+        self._ended = ended
         self._task_queues: dict[Key, KnownTaskQueue] = {}
         self._deployments: dict[Key, Deployment] = {}
         self._pods: dict[Key, dict[str, Pod]] = {}
@@ -109,6 +119,8 @@ class ClusterCache:
         known = pods.pop(name, None)
         if not gone:
             pods[name] = read_pod(body)
+        elif known is not None and (end := worker_end(body)) is not None:
+            self._ended(key, end)
         changed = pods.get(name) != known
         if not pods:
             del self._pods[key]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import Enum
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from arqube_operator.api.v1alpha1 import InvalidTaskQueueError, TaskQueue, TaskQueueSpec, TaskQueueStatus
-from arqube_operator.decide.manifest import DELETION_COST_ANNOTATION, SPEC_HASH_ANNOTATION
+from arqube_operator.decide.manifest import CONTAINER, DELETION_COST_ANNOTATION, SPEC_HASH_ANNOTATION
 from arqube_operator.decide.state import UNSCHEDULABLE, Deployment, Identity, Pod
 from arqube_queue import exit_codes
 
@@ -42,6 +43,19 @@ _TEMPLATE_LABEL: Final = "pod-template-hash"
 """Kubernetes' label of the pods of a Deployment's ReplicaSet."""
 _CRASHES: Final = 2
 """A container that has ended after so many restarts is taken to crash, not to be restarted once."""
+
+_SIGKILL: Final = 128 + 9
+"""Exit code of a container that was killed: its grace period was over, or its memory."""
+
+
+class WorkerEnd(Enum):
+    """How a worker pod ended."""
+
+    CLEAN = "clean"
+    """Its jobs were finished or given back, and it exited with 0."""
+    FAILED = "failed"
+    KILLED = "killed"
+    """By SIGKILL: what it ran goes on elsewhere once its leases have run out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +126,16 @@ def read_pod(body: Mapping[str, Any]) -> Pod:
         failure_message=message,
         deletion_cost=int(cost) if cost.lstrip("-").isdigit() else None,
     )
+
+
+def worker_end(body: Mapping[str, Any]) -> WorkerEnd | None:
+    """How the runtime in a worker pod that is gone ended; None when it never ran, or nobody has told."""
+    for container in body.get("status", {}).get("containerStatuses", ()):
+        ended = container.get("state", {}).get("terminated")
+        if container.get("name") == CONTAINER and ended is not None:
+            code = ended.get("exitCode")
+            return WorkerEnd.CLEAN if code == 0 else WorkerEnd.KILLED if code == _SIGKILL else WorkerEnd.FAILED
+    return None
 
 
 def unix_seconds(timestamp: str) -> float:

@@ -1,0 +1,1 @@
+"""What people watch Arqube with: the reference of its metrics, and pictures of its dashboards."""
