@@ -71,6 +71,7 @@ _GAUGES: Final[tuple[tuple[str, str, Callable[[_Shown], float | None]], ...]] = 
     ("retiring_replicas", "Workers asked to take no more jobs.", lambda shown: shown.retiring),
     ("max_replicas", "Most workers there may be.", lambda shown: shown.bounds.max_replicas),
     ("min_replicas", "Fewest workers there may be.", lambda shown: shown.bounds.min_replicas),
+    ("max_wait_seconds", "Time within which a due job should start.", lambda shown: shown.bounds.max_wait_s),
     (
         "redis_up",
         "1 while the queue can be read, else 0.",

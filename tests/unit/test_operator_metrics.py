@@ -68,6 +68,18 @@ def test_what_a_decision_stands_on_is_shown_with_its_terms_and_the_limit_that_bi
     assert value("startup_seconds") == 10
 
 
+def test_the_target_has_a_series_only_where_it_is_a_time() -> None:
+    def target(scaling: ScalingSpec) -> float | None:
+        registry = CollectorRegistry()
+        state = replace(STATE, spec=STATE.spec.model_copy(update={"scaling": scaling}))
+        Metrics(registry).decided(KEY, state, decide(state, 1_700_000_000.0))
+        return registry.get_sample_value("arqube_taskqueue_max_wait_seconds", LABELS)
+
+    assert target(ScalingSpec()) == 30
+    assert target(ScalingSpec(max_wait="5m")) == 300
+    assert target(ScalingSpec(jobs_per_replica=3)) is None
+
+
 def test_a_figure_that_is_not_known_has_no_series() -> None:
     registry = CollectorRegistry()
     state = replace(STATE, queue=None)
