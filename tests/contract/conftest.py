@@ -327,8 +327,11 @@ def fake_server(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def real_server(folder: Path) -> Iterator[Server]:
-    """etcd, kube-apiserver and, if it is there, kube-controller-manager; on free ports of loopback."""
+def real_server(folder: Path, prepare: Callable[[Path], None] = install_definitions) -> Iterator[Server]:
+    """etcd, kube-apiserver and, if it is there, kube-controller-manager; on free ports of loopback.
+
+    ``prepare`` is given the kubeconfig before the garbage collector starts.
+    """
     etcd, peers, port = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}", free_port()
     key, tokens, certificate = folder / "accounts.key", folder / "tokens.csv", folder / "apiserver.crt"
     subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
@@ -370,7 +373,7 @@ def real_server(folder: Path) -> Iterator[Server]:
         version = json.loads(get(f"{url}/version", certificate))["gitVersion"]
         ran_on.append(f"real kube-apiserver {version}")
         # Before the garbage collector starts: it looks for new kinds twice a minute only.
-        install_definitions(kubeconfig)
+        prepare(kubeconfig)
         if (ASSETS / "kube-controller-manager").exists():
             controllers = "--controllers=garbage-collector-controller,namespace-controller"
             options = (f"--kubeconfig={kubeconfig}", controllers, "--leader-elect=false", "--secure-port=0")

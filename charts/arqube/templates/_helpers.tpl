@@ -17,12 +17,26 @@ app.kubernetes.io/name: arqube-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{- define "arqube.labels" -}}
+{{/* Labels of what is not the operator itself. */}}
+{{- define "arqube.commonLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{ include "arqube.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: arqube
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "arqube.labels" -}}
+{{ include "arqube.selectorLabels" . }}
+{{ include "arqube.commonLabels" . }}
+{{- end -}}
+
+{{/* The pod of `helm test` is none of the operator's. */}}
+{{- define "arqube.testSelectorLabels" -}}
+app.kubernetes.io/name: arqube-test
+app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
 {{- define "arqube.serviceAccountName" -}}
