@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -38,7 +39,8 @@ class Tls:
 class RedisAddress:
     """Everything needed to connect to one Redis database. Hashable, so equal addresses can share a connection.
 
-    With ``sentinels`` the host and port are ignored: the sentinels name the master called ``sentinel_master``.
+    With ``sentinels`` the host and port are ignored: the sentinels name the master called ``sentinel_master``. User and
+    password of the sentinels are their own; ``tls`` is for both.
     """
 
     host: str = "localhost"
@@ -49,6 +51,8 @@ class RedisAddress:
     tls: Tls | None = None
     sentinels: tuple[tuple[str, int], ...] = ()
     sentinel_master: str = "mymaster"
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
 
     @property
     def label(self) -> str:
@@ -115,6 +119,8 @@ class RedisAddress:
             address = cls(
                 sentinels=parse_sentinels(sentinels, source=env.REDIS_SENTINELS),
                 sentinel_master=environ.get(env.REDIS_SENTINEL_MASTER) or "mymaster",
+                sentinel_username=environ.get(env.REDIS_SENTINEL_USERNAME) or None,
+                sentinel_password=_secret(environ, env.REDIS_SENTINEL_PASSWORD),
             )
         elif host := environ.get(env.REDIS_HOST):
             address = cls(host=host, port=_integer(environ, env.REDIS_PORT, DEFAULT_PORT, least=1, most=LAST_PORT))
@@ -124,8 +130,7 @@ class RedisAddress:
             address,
             database=_integer(environ, env.REDIS_DATABASE, address.database, least=0, most=LAST_DATABASE),
             username=environ.get(env.REDIS_USERNAME) or address.username,
-            # Secrets made from files end in a line break, which is no part of the password.
-            password=environ.get(env.REDIS_PASSWORD, "").strip() or address.password,
+            password=_secret(environ, env.REDIS_PASSWORD) or address.password,
             tls=_tls(environ, address.tls),
         )
 
@@ -142,12 +147,19 @@ class RedisAddress:
             "db": self.database,
             "socket_timeout": timeout_s,
             "socket_connect_timeout": timeout_s,
+            **_KEEPALIVE,
             **self._tls_options(),
             **options,
         }
         if self.sentinels:
             over_tls = self.tls is not None
-            to_sentinels = {"socket_timeout": timeout_s, "ssl": over_tls, **self._tls_options()}
+            to_sentinels = {
+                "username": self.sentinel_username,
+                "password": self.sentinel_password,
+                "socket_timeout": timeout_s,
+                "ssl": over_tls,
+                **self._tls_options(),
+            }
             sentinel = Sentinel(self.sentinels, sentinel_kwargs=to_sentinels)  # type: ignore[no-untyped-call]
             client: Redis = sentinel.master_for(
                 self.sentinel_master, connection_pool_class=_SentinelPool, ssl=over_tls, **options
@@ -169,6 +181,17 @@ class RedisAddress:
             "ssl_cert_reqs": "required" if self.tls.verify else "none",  # redis-py 5 cannot take ssl.VerifyMode
             "ssl_check_hostname": self.tls.verify,
         }
+
+
+_KEEPALIVE: Final = {
+    "socket_keepalive": True,
+    "socket_keepalive_options": {
+        getattr(socket, name): seconds
+        for name, seconds in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3))
+        if hasattr(socket, name)
+    },
+}
+"""A connection that is idle is not dropped by what stands between, and one that was dropped is noticed."""
 
 
 class _SentinelPool(SentinelConnectionPool):
@@ -224,6 +247,11 @@ def _integer(environ: Mapping[str, str], name: str, default: int, *, least: int,
     if number is None or number < least:
         raise InvalidAddressError(f"{name} must be a whole number from {least} to {most}, not {text!r}")
     return number
+
+
+def _secret(environ: Mapping[str, str], name: str) -> str | None:
+    """Secrets made from files end in a line break, which is no part of the password."""
+    return environ.get(name, "").strip() or None
 
 
 def _boolean(environ: Mapping[str, str], name: str, default: bool) -> bool:

@@ -70,6 +70,24 @@ def secret(key: str) -> dict[str, Any]:
             id="sentinels",
         ),
         pytest.param(
+            {
+                "sentinel": {
+                    "master": "m",
+                    "hosts": ["a:1"],
+                    "username": "app",
+                    "passwordFrom": {"name": "s", "key": "sentinels"},
+                }
+            },
+            {
+                "ARQUBE_REDIS_SENTINELS": "a:1",
+                "ARQUBE_REDIS_SENTINEL_MASTER": "m",
+                "ARQUBE_REDIS_SENTINEL_USERNAME": "app",
+                "ARQUBE_REDIS_SENTINEL_PASSWORD": secret("sentinels"),
+                "ARQUBE_REDIS_DATABASE": "0",
+            },
+            id="sentinels that ask for a password",
+        ),
+        pytest.param(
             HOST | {"passwordFrom": {"name": "s", "key": "password"}},
             {
                 "ARQUBE_REDIS_HOST": "redis",

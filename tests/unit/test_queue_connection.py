@@ -144,6 +144,11 @@ def test_every_text_is_an_address_or_an_error_of_ours(url: str) -> None:
             id="sentinels",
         ),
         pytest.param({"SENTINELS": "s1"}, RedisAddress(sentinels=(("s1", 26379),)), id="the usual master's name"),
+        pytest.param(
+            {"SENTINELS": "s1", "SENTINEL_USERNAME": "app", "SENTINEL_PASSWORD": "s\n", "PASSWORD": "other"},
+            RedisAddress(sentinels=(("s1", 26379),), sentinel_username="app", sentinel_password="s", password="other"),
+            id="the sentinels' own user and password",
+        ),
         pytest.param({"HOST": "cache", "TLS": "true"}, RedisAddress("cache", tls=Tls()), id="TLS"),
         pytest.param(
             {"HOST": "cache", "TLS": "True", "TLS_CA_FILE": "ca", "TLS_CERT_FILE": "cert", "TLS_KEY_FILE": "key"},

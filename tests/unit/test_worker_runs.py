@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -64,6 +65,33 @@ def test_waits_and_durations_never_go_below_zero() -> None:
 def test_when_a_worker_counts_as_alive(busy: int, stalled_s: float, started: bool, alive: bool) -> None:
     health = Health(longest_run_s=310, loop_turned_at=1000.0, busy=busy, started=started)
     assert (health.not_alive(1000.0 + stalled_s) is None) is alive
+
+
+@pytest.mark.parametrize(
+    ("events", "alive"),
+    [
+        pytest.param((), True, id="nothing was refused"),
+        pytest.param((("denied", 0),), True, id="a password that is refused may be on its way"),
+        pytest.param((("denied", 0), ("denied", 59)), True, id="for a minute"),
+        pytest.param((("denied", 0), ("denied", 61)), False, id="then only a new container reads the Secret anew"),
+        pytest.param((("denied", 0), ("refused", 61)), True, id="another refusal says nothing of the password"),
+        pytest.param((("denied", 0), ("answered", 30), ("denied", 61)), True, id="an answer begins the minute anew"),
+    ],
+)
+def test_when_a_refused_password_ends_a_worker(
+    events: tuple[tuple[str, float], ...], alive: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    health = Health(longest_run_s=310, loop_turned_at=1000.0, started=True)
+    at = 1000.0
+    for event, after_s in events:
+        at = 1000.0 + after_s
+        monkeypatch.setattr(time, "monotonic", lambda at=at: at)
+        if event == "answered":
+            health.redis_answered("a turn")
+        else:
+            health.redis_failed("a turn", "no", denied=event == "denied")
+    health.loop_turned_at = at
+    assert (health.not_alive(at) is None) is alive
 
 
 @pytest.mark.parametrize(

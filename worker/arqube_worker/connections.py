@@ -27,7 +27,11 @@ async def open_pool(source: RedisSettings | RedisAddress, *, own: bool, **option
     timeout_s = ANSWER_TIMEOUT_S if own else None
     if isinstance(source, RedisAddress):
         pool = ArqRedis(source.connect(socket_timeout=timeout_s).connection_pool, **options)
-        await pool.ping()
+        try:
+            await pool.ping()
+        except BaseException:
+            await pool.connection_pool.disconnect()
+            raise
         return pool
     # The worker tries again by itself, with backoff, unready meanwhile.
     pool = await create_pool(replace(source, conn_retries=0), **options)

@@ -13,6 +13,9 @@ REDIS_SILENCE_S: Final = 10.0
 REFUSAL_S: Final = 4.0
 """How long a refusal counts after the last: what ends in a full Redis makes room for a write or two, until the next."""
 
+DENIED_S: Final = 60.0
+"""How long Redis may refuse user or password: a new one may reach Redis and the Secret at different times."""
+
 
 @dataclass(slots=True)
 class Health:
@@ -25,6 +28,7 @@ class Health:
         redis_problems: What is wrong, by what was asked for; whatever succeeded last is not among them.
         refusal: What Redis said when it last refused.
         refused_at: When it did; None when it never has.
+        denied_at: When it first refused user or password since its last answer; None when it has not.
         started: ``on_startup`` is done.
         draining: It takes no more jobs and will exit.
         busy: Jobs running.
@@ -36,6 +40,7 @@ class Health:
     redis_problems: dict[str, str] = field(default_factory=dict)
     refusal: str = ""
     refused_at: float | None = None
+    denied_at: float | None = None
     started: bool = False
     draining: bool = False
     busy: int = 0
@@ -44,10 +49,15 @@ class Health:
         """Redis did what it was asked."""
         self.redis_problems.pop(asked, None)
         self.redis_answered_at = time.monotonic()
+        self.denied_at = None
 
-    def redis_failed(self, asked: str, problem: str) -> None:
-        """Redis did not answer, or refused; ``problem`` is its refusal, or empty."""
+    def redis_failed(self, asked: str, problem: str, *, denied: bool = False) -> None:
+        """Redis did not answer, or refused; ``problem`` is its refusal, or empty; ``denied``: of user or password."""
         self.redis_problems[asked] = problem
+        if not denied:
+            self.denied_at = None
+        elif self.denied_at is None:
+            self.denied_at = time.monotonic()
         if problem:
             self.refusal, self.refused_at = problem, time.monotonic()
 
@@ -57,7 +67,10 @@ class Health:
         Jobs that block the loop (a sync call in an async function) are common, and harmless, as their leases are
         kept: a restart would interrupt them and all their neighbours. So a busy worker gets as long as a job may run.
         A start-up may block as well, while it loads a model, and a restart would only begin it anew.
+        Where the password has changed, a restart does help: a container knows what its Secret held when it started.
         """
+        if self.denied_at is not None and now - self.denied_at > DENIED_S:
+            return f"Redis has refused user or password for {now - self.denied_at:.0f} s"
         if not self.started:
             return None
         limit = max(LOOP_STALL_S, self.longest_run_s) if self.busy else LOOP_STALL_S

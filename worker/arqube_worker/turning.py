@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from arq.connections import ArqRedis
 from arq.utils import timestamp_ms
-from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, ReadOnlyError, RedisError, ResponseError
 
 from arqube_queue import aborts, payload_life, turns
 from arqube_queue.held_connection import HeldConnection
@@ -265,7 +265,8 @@ class TurnTaker(JobRunner):
 
     def redis_failed(self, during: str, error: BaseException) -> None:
         """Note that Redis did not do what it was asked."""
-        refused = isinstance(error, ResponseError)
-        self.health.redis_failed(during, str(error)[:200] if refused else "")
+        denied = isinstance(error, AuthenticationError)
+        refused = denied or isinstance(error, ResponseError)
+        self.health.redis_failed(during, str(error)[:200] if refused else "", denied=denied)
         self.metrics.redis_errors += 1
         logger.warning("Redis failed", during=during, error=f"{type(error).__name__}: {error}")

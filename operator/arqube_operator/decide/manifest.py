@@ -149,7 +149,11 @@ def _environment(identity: Identity, spec: TaskQueueSpec) -> list[dict[str, Any]
         env.HTTP_PORT: str(env.DEFAULT_HTTP_PORT),
         env.TERMINATION_LOG: env.DEFAULT_TERMINATION_LOG,
     }
-    secrets = {env.REDIS_URL: spec.redis.url_from, env.REDIS_PASSWORD: spec.redis.password_from}
+    secrets = {
+        env.REDIS_URL: spec.redis.url_from,
+        env.REDIS_PASSWORD: spec.redis.password_from,
+        env.REDIS_SENTINEL_PASSWORD: spec.redis.sentinel and spec.redis.sentinel.password_from,
+    }
     fields = {env.WORKER_NAME: "metadata.name", env.NAMESPACE: "metadata.namespace"}
     return [
         *({"name": name, "value": value} for name, value in plain.items()),
@@ -173,6 +177,8 @@ def _redis_environment(redis: RedisSpec) -> dict[str, str]:
     if redis.sentinel is not None:
         values[env.REDIS_SENTINELS] = ",".join(redis.sentinel.hosts)
         values[env.REDIS_SENTINEL_MASTER] = redis.sentinel.master
+        if redis.sentinel.username is not None:
+            values[env.REDIS_SENTINEL_USERNAME] = redis.sentinel.username
     if redis.url is None and redis.url_from is None:
         values[env.REDIS_DATABASE] = str(redis.database)
     if redis.username is not None:

@@ -57,7 +57,14 @@ class AddressResolver:
             address = RedisAddress.from_url(spec.url)
         elif spec.sentinel is not None:
             sentinels = parse_sentinels(",".join(spec.sentinel.hosts), source="sentinel.hosts")
-            address = RedisAddress(sentinels=sentinels, sentinel_master=spec.sentinel.master, database=spec.database)
+            password_from = spec.sentinel.password_from
+            address = RedisAddress(
+                sentinels=sentinels,
+                sentinel_master=spec.sentinel.master,
+                sentinel_username=spec.sentinel.username,
+                sentinel_password=password_from and await self._text(namespace, "sentinel.passwordFrom", password_from),
+                database=spec.database,
+            )
         else:
             address = RedisAddress(host=spec.host or "", port=spec.port, database=spec.database)
         if spec.username is not None:

@@ -74,6 +74,10 @@ class Sentinel(ApiModel):
         min_length=1, max_length=10, strict=False, json_schema_extra={"x-kubernetes-list-type": "set"}
     )
     """The sentinels, each as host:port; the port is 26379 unless given."""
+    username: Username | None = None
+    """User of the sentinels' access control list; their default user unless set."""
+    password_from: SecretKey | None = None
+    """Key of a Secret that holds the password that the sentinels ask for; redis.passwordFrom is the server's."""
 
 
 class Tls(ApiModel):

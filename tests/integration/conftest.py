@@ -1,0 +1,46 @@
+"""A certificate authority of the tests' own."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+class Authority:
+    """A certificate authority and the certificates it gave to a server at 127.0.0.1 and to a client."""
+
+    NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        own = ("-x509", *self.NEW_KEY, "-subj", "/CN=authority", "-days", "2")
+        self._openssl("req", *own, "-keyout", self.file("ca.key"), "-out", self.file("ca.crt"))
+        for name, extension in (("server", "subjectAltName=IP:127.0.0.1"), ("client", "extendedKeyUsage=clientAuth")):
+            self._issue(name, extension)
+
+    def file(self, name: str) -> str:
+        return str(self.folder / name)
+
+    def options(self, port: int, *, clients_need_certificates: bool = False) -> tuple[str, ...]:
+        """What makes a server speak TLS on ``port``."""
+        files = ("--tls-ca-cert-file", "ca.crt", "--tls-cert-file", "server.crt", "--tls-key-file", "server.key")
+        paths = (self.file(part) if "." in part else part for part in files)
+        return ("--tls-port", str(port), *paths, "--tls-auth-clients", "yes" if clients_need_certificates else "no")
+
+    def _issue(self, name: str, extension: str) -> None:
+        (self.folder / f"{name}.ext").write_text(extension)
+        wanted = (*self.NEW_KEY, "-subj", f"/CN={name}")
+        self._openssl("req", *wanted, "-keyout", self.file(f"{name}.key"), "-out", self.file(f"{name}.csr"))
+        signed = ("-CA", self.file("ca.crt"), "-CAkey", self.file("ca.key"), "-CAcreateserial", "-days", "2")
+        request = ("-in", self.file(f"{name}.csr"), "-out", self.file(f"{name}.crt"))
+        self._openssl("x509", "-req", *request, *signed, "-extfile", self.file(f"{name}.ext"))
+
+    def _openssl(self, *arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=30)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
