@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test matrix suite lint verify e2e bench crds locks clean
+.PHONY: help demo test matrix suite supply docs lint verify e2e bench generated locks clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | expand -t 10
@@ -27,6 +27,12 @@ matrix: $(VENV)/.installed ## The injected runtime on each Python 3.10 to 3.14 t
 suite: $(VENV)/.installed ## arq's own tests with its Worker replaced by ours
 	ARQUBE_ARQ_SUITE=1 $(BIN)/pytest tests/integration/test_arq_suite.py
 
+supply: $(VENV)/.installed ## Scan Dockerfiles, workflows and the chart with the tools that are found
+	$(BIN)/pytest tests/supply
+
+docs: $(VENV)/.installed ## Build the documentation site into build/site
+	$(BIN)/mkdocs build --strict --site-dir build/site
+
 lint: $(VENV)/.installed ## Style, types, borders between packages, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -34,6 +40,11 @@ lint: $(VENV)/.installed ## Style, types, borders between packages, generated fi
 	$(BIN)/mypy --python-version 3.10 --package arqube_queue --package arqube_worker
 	$(BIN)/lint-imports
 	$(BIN)/python -m arqube_operator.api.crd --check
+	$(BIN)/python -m arqube_operator.api.reference --check
+	$(BIN)/python -m arqube_local.monitoring.reference --check
+	$(BIN)/python -m arqube_local.monitoring.dashboards --check
+	$(BIN)/python -m charts.values_table --check
+	$(BIN)/mkdocs build --quiet --strict --site-dir build/site
 	@if command -v helm >/dev/null; then helm lint --strict charts/arqube; else echo "helm is not installed: the chart was not linted"; fi
 
 verify: lint test demo ## All that must hold before a change is merged
@@ -45,8 +56,12 @@ bench: $(VENV)/.installed ## Measure the worker against arq and other queues, an
 	$(BIN)/python -m benchmarks.worker --rounds 5 --output docs/benchmark-worker.json --chart docs/benchmark-worker.png
 	$(BIN)/python -m benchmarks.operator --output docs/benchmark-operator.json
 
-crds: $(VENV)/.installed ## Write crds/ and the chart's copy from the API's models
+generated: $(VENV)/.installed ## Write what is made from code: CRD, its reference, metrics' reference, dashboards
 	$(BIN)/python -m arqube_operator.api.crd
+	$(BIN)/python -m arqube_operator.api.reference
+	$(BIN)/python -m arqube_local.monitoring.reference
+	$(BIN)/python -m arqube_local.monitoring.dashboards
+	$(BIN)/python -m charts.values_table
 
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header

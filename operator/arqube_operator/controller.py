@@ -136,7 +136,7 @@ class Controller:
         if plan.memory.retire is not None:
             self._queues.retire(key, state.identity.uid, plan.retire)
         self._metrics.decided(key, state, plan)
-        await self._execute(key, state, known.live_status, plan)
+        await self._execute(key, state, lambda: known.live_status, plan)
         if does_nothing(plan):
             self._rests.begin(key, replace(state, memory=self._memories[key][1]), now)
 
@@ -182,7 +182,9 @@ class Controller:
             reading = self._queues.watch(key, address, query)
         return replace(state, queue=reading.snapshot, redis_problem=reading.problem)
 
-    async def _execute(self, key: Key, state: State, live_status: Mapping[str, Any], plan: Plan) -> None:
+    async def _execute(
+        self, key: Key, state: State, live_status: Callable[[], Mapping[str, Any]], plan: Plan
+    ) -> None:
         uid = state.identity.uid
         # A write that fails does not count as made.
         unwritten = replace(
@@ -212,7 +214,7 @@ class Controller:
             raise
         self._memories[key] = (uid, replace(plan.memory, applied_generation=generation, rejection=None))
 
-    async def _show_failure(self, key: Key, state: State, live_status: Mapping[str, Any]) -> None:
+    async def _show_failure(self, key: Key, state: State, live_status: Callable[[], Mapping[str, Any]]) -> None:
         """Tell in the status why a write failed, as far as the API server takes that."""
         plan = decide(state, self._clock())
         try:

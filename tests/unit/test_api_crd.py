@@ -39,7 +39,7 @@ def parts(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[st
 
 @pytest.mark.parametrize("path", crd_files())
 def test_the_files_are_what_the_models_say(path: Path) -> None:
-    assert (REPOSITORY / path).read_text() == crd_files()[path], "run `make crds`"
+    assert (REPOSITORY / path).read_text() == crd_files()[path], "run `make generated`"
 
 
 def test_the_plain_file_holds_the_crd() -> None:
@@ -73,7 +73,7 @@ def test_checking_shows_what_differs_and_changes_nothing(tmp_path: Path, capsys:
     capsys.readouterr()
     assert main(["--check", "--root", str(tmp_path)]) == 1
     told = capsys.readouterr().out
-    assert "crds/taskqueues.arqube.dev.yaml is not what the models say; run `make crds`" in told
+    assert "crds/taskqueues.arqube.dev.yaml is not what the models say; run `make generated`" in told
     assert "maximum: 2000\n+" in told
     assert "charts" not in told
     assert file.read_text() == edited

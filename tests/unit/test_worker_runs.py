@@ -72,10 +72,10 @@ def test_when_a_worker_counts_as_alive(busy: int, stalled_s: float, started: boo
     [
         pytest.param((), True, id="nothing was refused"),
         pytest.param((("denied", 0),), True, id="a password that is refused may be on its way"),
-        pytest.param((("denied", 0), ("denied", 59)), True, id="for a minute"),
-        pytest.param((("denied", 0), ("denied", 61)), False, id="then only a new container reads the Secret anew"),
-        pytest.param((("denied", 0), ("refused", 61)), True, id="another refusal says nothing of the password"),
-        pytest.param((("denied", 0), ("answered", 30), ("denied", 61)), True, id="an answer begins the minute anew"),
+        pytest.param((("denied", 0), ("denied", 29)), True, id="for half a minute"),
+        pytest.param((("denied", 0), ("denied", 31)), False, id="then only a new container reads the Secret anew"),
+        pytest.param((("denied", 0), ("refused", 31)), True, id="another refusal says nothing of the password"),
+        pytest.param((("denied", 0), ("answered", 20), ("denied", 31)), True, id="an answer begins it anew"),
     ],
 )
 def test_when_a_refused_password_ends_a_worker(

@@ -13,7 +13,7 @@ REDIS_SILENCE_S: Final = 10.0
 REFUSAL_S: Final = 4.0
 """How long a refusal counts after the last: what ends in a full Redis makes room for a write or two, until the next."""
 
-DENIED_S: Final = 60.0
+DENIED_S: Final = 30.0
 """How long Redis may refuse user or password: a new one may reach Redis and the Secret at different times."""
 
 

@@ -26,7 +26,7 @@ NAME: Final = f"{PLURAL}.{GROUP}"
 _REPOSITORY: Final = Path(__file__).resolve().parents[3]
 _PLAIN_FILE: Final = Path("crds") / f"{NAME}.yaml"
 _CHART_FILE: Final = Path("charts/arqube/templates/crds") / f"{NAME}.yaml"
-_HEADER: Final = "# Made from the models in operator/arqube_operator/api/v1alpha1 by `make crds`; do not edit.\n"
+_HEADER: Final = "# Made from the models in operator/arqube_operator/api/v1alpha1 by `make generated`; do not edit.\n"
 _KEEP_ANNOTATION: Final = """\
   {{- if .Values.crds.keep }}
   annotations:
@@ -190,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         if options.check:
             stale = True
-            sys.stdout.write(f"{path} is not what the models say; run `make crds`\n")
+            sys.stdout.write(f"{path} is not what the models say; run `make generated`\n")
             sys.stdout.writelines(
                 difflib.unified_diff(present.splitlines(True), text.splitlines(True), "in the file", "from the models")
             )

@@ -38,9 +38,15 @@ class Executor:
         self._events = events
 
     async def execute(
-        self, identity: Identity, live_status: Mapping[str, Any], plan: Plan, took: Callable[[Outcome], None]
+        self,
+        identity: Identity,
+        live_status: Callable[[], Mapping[str, Any]],
+        plan: Plan,
+        took: Callable[[Outcome], None],
     ) -> None:
         """Carry out ``plan``; ``took`` hears of each write that was taken, also when a later one fails.
+
+        ``live_status`` makes the status as it stands, which most plans leave.
 
         Raises:
             ApiError: A write was refused or could not be made; the steps after it were left.
@@ -57,7 +63,7 @@ class Executor:
             took(Outcome(scale=scale))
         self._events.post(identity, *plan.deeds)
         if plan.status is not None:
-            took(Outcome(task_queue=await self.write_status(identity, live_status, plan.status)))
+            took(Outcome(task_queue=await self.write_status(identity, live_status(), plan.status)))
         self._events.post(identity, *plan.transitions)
 
     async def write_status(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from arqube_operator.api.v1alpha1 import InvalidTaskQueueError, TaskQueue, TaskQueueSpec, TaskQueueStatus
 from arqube_operator.decide.manifest import CONTAINER, DELETION_COST_ANNOTATION, SPEC_HASH_ANNOTATION
 from arqube_operator.decide.state import UNSCHEDULABLE, Deployment, Identity, Pod
+from arqube_operator.observe.sharing import shared
 from arqube_queue import exit_codes
 
 _FAILURES: Final = {
@@ -64,37 +65,48 @@ class KnownTaskQueue:
 
     Attributes:
         identity: Which one.
-        live_status: Its status in Kubernetes' JSON.
         spec: What is asked for; None where the object cannot be understood.
-        status: The same as ``live_status``, as far as it is understood.
+        status: What it shows, as far as that is understood.
         problem: Why the object cannot be understood; names field and remedy.
         deleting: It was asked to go.
+        other_status: Its status in Kubernetes' JSON where ``status`` is not all of it, such as that of a newer operator.
     """
 
     identity: Identity
-    live_status: Mapping[str, Any]
     spec: TaskQueueSpec | None
     status: TaskQueueStatus
     problem: str = ""
     deleting: bool = False
+    other_status: Mapping[str, Any] | None = None
+
+    @property
+    def live_status(self) -> Mapping[str, Any]:
+        """Its status in Kubernetes' JSON."""
+        return self.status.to_object() if self.other_status is None else self.other_status
 
 
 def read_task_queue(body: Mapping[str, Any], known: KnownTaskQueue | None = None) -> KnownTaskQueue:
     """The facts of a TaskQueue; ``known``, what it was before, spares reading a spec that is of the same generation."""
-    metadata, status = body["metadata"], body.get("status", {})
+    metadata, live = body["metadata"], body.get("status", {})
     identity = Identity(metadata["name"], metadata["namespace"], metadata.get("uid", ""), metadata.get("generation", 0))
     deleting = "deletionTimestamp" in metadata
     if known is not None and known.spec is not None and known.identity == identity:
         try:
-            understood = TaskQueueStatus.model_validate(status, by_alias=True, by_name=False)
-            return replace(known, live_status=status, status=understood, deleting=deleting)
+            status = shared(TaskQueueStatus.model_validate(live, by_alias=True, by_name=False))
+            return KnownTaskQueue(known.identity, known.spec, status, "", deleting, _unless_shown(live, status))
         except ValidationError:
             pass  # Told below, with the path of the field.
     try:
         task_queue = TaskQueue.from_object(body)
     except InvalidTaskQueueError as error:
-        return KnownTaskQueue(identity, status, None, TaskQueueStatus(), str(error), deleting)
-    return KnownTaskQueue(identity, status, task_queue.spec, task_queue.status, deleting=deleting)
+        return KnownTaskQueue(identity, None, TaskQueueStatus(), str(error), deleting, live)
+    spec, status = shared(task_queue.spec), shared(task_queue.status)
+    return KnownTaskQueue(identity, spec, status, "", deleting, _unless_shown(live, status))
+
+
+def _unless_shown(live: Mapping[str, Any], status: TaskQueueStatus) -> Mapping[str, Any] | None:
+    """``live``, unless ``status`` tells all of it: thousands of both would take much memory."""
+    return None if status.to_object() == live else live
 
 
 def read_deployment(body: Mapping[str, Any]) -> Deployment:
