@@ -42,14 +42,14 @@ async def hold_until(ctx: dict[str, Any], key: str) -> int:
 
 
 async def ignore_cancellation(ctx: dict[str, Any], key: str) -> int:
-    """Swallow each cancellation until a test sets ``key``."""
-    await ctx["redis"].rpush("started", ctx["job_id"])
-    while not await ctx["redis"].exists(key):
+    """Swallow each cancellation until a test sets ``key``, wherever in the waiting it comes."""
+    waiting = asyncio.ensure_future(hold_until(ctx, key))
+    while not waiting.done():
         try:
-            await asyncio.sleep(0.01)
+            await asyncio.wait([waiting])
         except asyncio.CancelledError:
-            await ctx["redis"].rpush("swallowed", ctx["job_id"])
-    return int(ctx["job_try"])
+            continue
+    return waiting.result()
 
 
 async def wrap_cancellation(ctx: dict[str, Any], key: str) -> int:
