@@ -3,44 +3,60 @@
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
+from collections.abc import Hashable
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from arqube_operator.api.rules import ApiModel
 
 KEPT: Final = 1024
-"""Parts that are compared with, the last that were used."""
+"""Models that are compared with, the last that were used."""
 
 T = TypeVar("T", bound=ApiModel)
 
+_kept: Final[OrderedDict[Hashable, Any]] = OrderedDict()
+
 
 def shared(model: T) -> T:
-    """``model``, or the equal one that is kept already; so are its parts.
+    """``model``, or one that is the same and kept already; so are its parts.
 
-    Models are frozen, so that nobody can tell but by the memory. What holds free JSON cannot be hashed and is left.
+    Models are frozen, so that nobody can tell but by the memory. Those with free JSON in them are left, not their parts.
     """
-    fields = vars(model)
+    return _shared(model)[0]
+
+
+def _shared(model: T) -> tuple[T, bool]:
+    """As ``shared``, and whether the model is kept."""
+    fields, whole = vars(model), not model.__pydantic_extra__
+    told: list[Any] = []
     for name, value in fields.items():
-        if isinstance(value, ApiModel):
-            fields[name] = shared(value)
-        elif isinstance(value, tuple):
-            fields[name] = tuple(shared(item) if isinstance(item, ApiModel) else item for item in value)
-        elif type(value) is str:
-            fields[name] = sys.intern(value)
+        items = value if isinstance(value, tuple) else (value,)
+        parts = [_shared(item) if isinstance(item, ApiModel) else (_interned(item), True) for item in items]
+        whole = whole and all(kept for _, kept in parts)
+        # Parts that are kept are the same only if they are one. What is kept with them keeps them alive, and their ids.
+        told.append(tuple(id(part) if isinstance(part, ApiModel) else part for part, _ in parts))
+        fields[name] = tuple(part for part, _ in parts) if isinstance(value, tuple) else parts[0][0]
     names = frozenset(model.model_fields_set)
     # Not by the model's own __setattr__, which is that of a frozen one. A set alone takes more than the fields do.
     object.__setattr__(model, "__pydantic_fields_set__", _names(names))
     try:
-        kept = _first(model, names)
-    except TypeError:
-        return model
-    return kept  # type: ignore[return-value]  # lru_cache does not know that it is the same type
+        return (_first((type(model), names, *told), model), True) if whole else (model, False)
+    except TypeError:  # A field cannot be hashed.
+        return model, False
 
 
-@lru_cache(maxsize=KEPT)
-def _first(model: ApiModel, _: frozenset[str]) -> ApiModel:
-    """The first of equal models; those with other fields set are not written alike."""
-    return model
+def _interned(value: Any) -> Any:
+    return sys.intern(value) if type(value) is str else value
+
+
+def _first(key: Hashable, model: T) -> T:
+    """The first model with ``key``."""
+    first: T = _kept.setdefault(key, model)
+    _kept.move_to_end(key)
+    if len(_kept) > KEPT:
+        _kept.popitem(last=False)
+    return first
 
 
 @lru_cache(maxsize=KEPT)

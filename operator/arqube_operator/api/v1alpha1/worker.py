@@ -57,8 +57,6 @@ class PodTemplateSpec(ApiModel):
 
     model_config = ConfigDict(extra="allow")
 
-    __hash__ = None  # type: ignore[assignment]  # to hash the free fields too would be wrong: 1 is not true in JSON
-
     termination_grace_period_seconds: int | None = Field(default=None, ge=0, le=604_800)
     """Seconds between the request to stop and the kill: more than shutdown.timeout; that and 15 s unless set."""
 
