@@ -327,10 +327,12 @@ def fake_server(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def real_server(folder: Path, prepare: Callable[[Path], None] = install_definitions) -> Iterator[Server]:
+def real_server(
+    folder: Path, prepare: Callable[[Path], None] = install_definitions, options: tuple[str, ...] = ()
+) -> Iterator[Server]:
     """etcd, kube-apiserver and, if it is there, kube-controller-manager; on free ports of loopback.
 
-    ``prepare`` is given the kubeconfig before the garbage collector starts.
+    ``prepare`` is given the kubeconfig before the garbage collector starts. ``options`` are kube-apiserver's.
     """
     etcd, peers, port = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}", free_port()
     key, tokens, certificate = folder / "accounts.key", folder / "tokens.csv", folder / "apiserver.crt"
@@ -365,6 +367,7 @@ def real_server(folder: Path, prepare: Callable[[Path], None] = install_definiti
                 "--authorization-mode=RBAC",
                 # Its accounts are made by a controller that does not run here.
                 "--disable-admission-plugins=ServiceAccount",
+                *options,
             )
         )
         wait_until(lambda: certificate.exists() and get(f"{url}/readyz", certificate) == "ok", "kube-apiserver", folder)
@@ -376,8 +379,8 @@ def real_server(folder: Path, prepare: Callable[[Path], None] = install_definiti
         prepare(kubeconfig)
         if (ASSETS / "kube-controller-manager").exists():
             controllers = "--controllers=garbage-collector-controller,namespace-controller"
-            options = (f"--kubeconfig={kubeconfig}", controllers, "--leader-elect=false", "--secure-port=0")
-            running.enter_context(process(folder, "kube-controller-manager", *options))
+            ways = (f"--kubeconfig={kubeconfig}", controllers, "--leader-elect=false", "--secure-port=0")
+            running.enter_context(process(folder, "kube-controller-manager", *ways))
         yield Server("real", kubeconfig)
 
 
