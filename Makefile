@@ -31,7 +31,7 @@ supply: $(VENV)/.installed ## Scan Dockerfiles, workflows and the chart with the
 	$(BIN)/pytest tests/supply
 
 docs: $(VENV)/.installed ## Build the documentation site into build/site
-	$(BIN)/mkdocs build --strict --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir build/site
 
 lint: $(VENV)/.installed ## Style, types, borders between packages, generated files
 	$(BIN)/ruff check .
@@ -44,7 +44,7 @@ lint: $(VENV)/.installed ## Style, types, borders between packages, generated fi
 	$(BIN)/python -m arqube_local.monitoring.reference --check
 	$(BIN)/python -m arqube_local.monitoring.dashboards --check
 	$(BIN)/python -m charts.values_table --check
-	$(BIN)/mkdocs build --quiet --strict --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
 	@if command -v helm >/dev/null; then helm lint --strict charts/arqube; else echo "helm is not installed: the chart was not linted"; fi
 
 verify: lint test demo ## All that must hold before a change is merged

@@ -182,9 +182,7 @@ class Controller:
             reading = self._queues.watch(key, address, query)
         return replace(state, queue=reading.snapshot, redis_problem=reading.problem)
 
-    async def _execute(
-        self, key: Key, state: State, live_status: Callable[[], Mapping[str, Any]], plan: Plan
-    ) -> None:
+    async def _execute(self, key: Key, state: State, live_status: Callable[[], Mapping[str, Any]], plan: Plan) -> None:
         uid = state.identity.uid
         # A write that fails does not count as made.
         unwritten = replace(

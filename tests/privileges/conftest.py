@@ -137,9 +137,11 @@ def account(audited: Audited, rendered: Rendered, tmp_path: Path) -> Callable[..
         for body in objects:
             if "rules" in body:
                 body["rules"] = [rule for rule in body["rules"] if rule["resources"] != [without]]
+            if not body["kind"].startswith("Cluster"):
+                body["metadata"].setdefault("namespace", namespace)
         audited.kubectl("create", "namespace", namespace)
         listed = {"apiVersion": "v1", "kind": "List", "items": objects}
-        audited.kubectl("apply", "--validate=false", f"--namespace={namespace}", "-f", "-", body=listed)
+        audited.kubectl("apply", "--validate=false", "-f", "-", body=listed)
         config = json.loads(audited.kubeconfig.read_text())
         token = audited.kubectl("create", "token", NAME, f"--namespace={namespace}").strip()
         config["users"] = [{"name": NAME, "user": {"token": token}}]

@@ -34,9 +34,7 @@ def test_equal_parts_of_different_specs_are_one() -> None:
     [
         pytest.param(spec(), id="only what must be given"),
         pytest.param(spec(concurrency=10), id="a default, given"),
-        pytest.param(
-            spec(podTemplate={"spec": {"containers": [{"name": "worker", "tty": True}]}}), id="free fields of Kubernetes"
-        ),
+        pytest.param(spec(podTemplate={"spec": {"containers": [{"name": "worker", "tty": True}]}}), id="free fields"),
         pytest.param(
             spec(podTemplate={"spec": {"containers": [{"name": "worker", "tty": 1}]}}), id="free fields, 1 for true"
         ),

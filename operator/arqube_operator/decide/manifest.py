@@ -152,7 +152,7 @@ def _environment(identity: Identity, spec: TaskQueueSpec) -> list[dict[str, Any]
     secrets = {
         env.REDIS_URL: spec.redis.url_from,
         env.REDIS_PASSWORD: spec.redis.password_from,
-        env.REDIS_SENTINEL_PASSWORD: spec.redis.sentinel and spec.redis.sentinel.password_from,
+        env.REDIS_SENTINEL_PASSWORD: spec.redis.sentinel.password_from if spec.redis.sentinel else None,
     }
     fields = {env.WORKER_NAME: "metadata.name", env.NAMESPACE: "metadata.namespace"}
     return [

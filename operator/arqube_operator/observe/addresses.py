@@ -57,12 +57,12 @@ class AddressResolver:
             address = RedisAddress.from_url(spec.url)
         elif spec.sentinel is not None:
             sentinels = parse_sentinels(",".join(spec.sentinel.hosts), source="sentinel.hosts")
-            password_from = spec.sentinel.password_from
+            secret = spec.sentinel.password_from
             address = RedisAddress(
                 sentinels=sentinels,
                 sentinel_master=spec.sentinel.master,
                 sentinel_username=spec.sentinel.username,
-                sentinel_password=password_from and await self._text(namespace, "sentinel.passwordFrom", password_from),
+                sentinel_password=await self._text(namespace, "sentinel.passwordFrom", secret) if secret else None,
                 database=spec.database,
             )
         else:

@@ -69,7 +69,7 @@ class KnownTaskQueue:
         status: What it shows, as far as that is understood.
         problem: Why the object cannot be understood; names field and remedy.
         deleting: It was asked to go.
-        other_status: Its status in Kubernetes' JSON where ``status`` is not all of it, such as that of a newer operator.
+        other_status: Its status in Kubernetes' JSON where ``status`` is not all of it, as with a newer operator's.
     """
 
     identity: Identity

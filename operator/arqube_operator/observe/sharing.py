@@ -21,7 +21,7 @@ _kept: Final[OrderedDict[Hashable, Any]] = OrderedDict()
 def shared(model: T) -> T:
     """``model``, or one that is the same and kept already; so are its parts.
 
-    Models are frozen, so that nobody can tell but by the memory. Those with free JSON in them are left, not their parts.
+    Models are frozen, so that nobody can tell but by the memory. Those with free JSON in them are left; parts are not.
     """
     return _shared(model)[0]
 

@@ -167,7 +167,7 @@ async def work(address: RedisAddress, admin: Redis, enough: Callable[[], Awaitab
 
         try:
             async with asyncio.timeout(WITHIN_S):
-                while not (await enough() or await over()):
+                while not (await enough() or await over()):  # noqa: ASYNC110 - the event is in Redis
                     await asyncio.sleep(0.02)
         finally:
             worker.drain.request()

@@ -8,4 +8,4 @@ async def add(ctx: dict[str, Any], one: int, other: int) -> int:
 
 
 class WorkerSettings:
-    functions = [add]
+    functions = (add,)
