@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import random
 import statistics
+import sys
 import time
+from asyncio.subprocess import PIPE
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Final
 
 from arq.connections import ArqRedis
+from arq.jobs import Job
 
 from arqube_queue import environment as env
+from arqube_queue.keys import DEFAULT_QUEUE
 from benchmarks.worker.app import RUNNING, STARTS
-from benchmarks.worker.contenders import ARQ, ARQUBE_10, Contender
+from benchmarks.worker.contenders import ARQ, ARQUBE_10, REPOSITORY, Contender
 from benchmarks.worker.processes import client, requests, running, until
 
 SAMPLES: Final = 400
@@ -37,9 +42,10 @@ async def start_latency(port: int, rounds: int) -> dict[str, float]:
     """Milliseconds from the call of arq's ``enqueue_job`` to the job's start on an idle worker, and its idle reads.
 
     The call's own three round trips are part of it; ``start_after_enqueued`` is without them, from the call's return.
-    Each figure is the median of so many rounds.
+    ``start_bare`` is the same from the call to the least that a worker could do, measured in turns: what is left of
+    ``start`` when no work is done at all. Each figure is the median of so many rounds.
     """
-    measured = [await _start_latency_once(port, ARQUBE_10) for _ in range(rounds)]
+    measured = [await _start_latency_once(port, ARQUBE_10) | await _bare_latency_once(port) for _ in range(rounds)]
     return {figure: round(statistics.median(one[figure] for one in measured), 2) for figure in measured[0]}
 
 
@@ -50,22 +56,48 @@ async def _start_latency_once(port: int, contender: Contender) -> dict[str, floa
         before = await requests(redis)
         await asyncio.sleep(IDLE_S)
         reads = await requests(redis) - before - 1  # one is our own
-        called, enqueued, jobs = [], [], []
-        for _ in range(SAMPLES):
-            await asyncio.sleep(random.uniform(0.015, 0.045))  # noqa: S311
-            called.append(time.monotonic())
-            jobs.append(await redis.enqueue_job("stamp"))
-            enqueued.append(time.monotonic())
+        calls, jobs = await _enqueue(redis)
         await asyncio.sleep(1)
         started = [await job.result(timeout=RESULT_TIMEOUT_S) for job in jobs if job]
-    waits = [(start - call) * 1000 for call, start in zip(called, started, strict=True)]
-    after = [(start - done) * 1000 for done, start in zip(enqueued, started, strict=True)]
+    waits = [(start - call) * 1000 for (call, _), start in zip(calls, started, strict=True)]
+    after = [(start - done) * 1000 for (_, done), start in zip(calls, started, strict=True)]
     return {
-        "start_p50_ms": statistics.median(waits),
-        "start_p99_ms": statistics.quantiles(waits, n=100)[98],
-        "start_after_enqueued_p50_ms": statistics.median(after),
-        "start_after_enqueued_p99_ms": statistics.quantiles(after, n=100)[98],
+        **_percentiles("start", waits),
+        **_percentiles("start_after_enqueued", after),
         "idle_reads_per_s": reads / IDLE_S,
+    }
+
+
+async def _bare_latency_once(port: int) -> dict[str, float]:
+    async with client(port) as redis:
+        command = (sys.executable, "-m", "benchmarks.worker.bare")
+        environment = {**os.environ, "BENCH_REDIS_PORT": str(port)}
+        process = await asyncio.create_subprocess_exec(
+            *command, env=environment, cwd=REPOSITORY, stdin=PIPE, stdout=PIPE
+        )
+        await until(lambda: _is_tracking(redis), "the bare worker is there")
+        calls, _ = await _enqueue(redis)
+        await until(lambda: _empty(redis), "all jobs are taken")
+        printed, _ = await process.communicate(b"")
+    taken = [float(line) for line in printed.split()]
+    return _percentiles("start_bare", [(at - call) * 1000 for (call, _), at in zip(calls, taken, strict=True)])
+
+
+async def _enqueue(redis: ArqRedis) -> tuple[list[tuple[float, float]], list[Job | None]]:
+    """Enqueue job after job to an idle worker; when each call began and returned, and the jobs."""
+    calls, jobs = [], []
+    for _ in range(SAMPLES):
+        await asyncio.sleep(random.uniform(0.015, 0.045))  # noqa: S311
+        called = time.monotonic()
+        jobs.append(await redis.enqueue_job("stamp"))
+        calls.append((called, time.monotonic()))
+    return calls, jobs
+
+
+def _percentiles(name: str, waits_ms: list[float]) -> dict[str, float]:
+    return {
+        f"{name}_p50_ms": statistics.median(waits_ms),
+        f"{name}_p99_ms": statistics.quantiles(waits_ms, n=100)[98],
     }
 
 
@@ -107,6 +139,14 @@ async def recovery(port: int, rounds: int, contender: Contender = ARQUBE_10) -> 
                 took.append(time.monotonic() - killed)
             one.kill()
     return {"recovery_s": round(statistics.median(took), 2)}
+
+
+async def _empty(redis: ArqRedis) -> bool:
+    return not await redis.zcard(DEFAULT_QUEUE)
+
+
+async def _is_tracking(redis: ArqRedis) -> bool:
+    return int((await redis.info("clients"))["tracking_clients"]) > 0
 
 
 async def _holding(redis: ArqRedis) -> int:
