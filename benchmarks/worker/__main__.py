@@ -112,8 +112,7 @@ def _table(figures: Mapping[str, Any]) -> str:
     lines += [f"{label:62} {speed:9.0f} jobs/s" for label, speed in figures.get("contenders_with_logs", {}).items()]
     for label, speed in figures.get("contenders_with_latency", {}).items():
         lines.append(f"{label + ', 2 ms of network latency':62} {speed:9.0f} jobs/s")
-    lines += ["", f"{'':62} {'value':>9} {'must':>9}"]
-    lines += [must.row(figures[must.key]) for must in MUSTS if must.key in figures]
+    lines += ["", *table.rows(MUSTS, figures)]
     for figure in ("p50", "p99"):
         if (bare := figures.get(f"start_bare_{figure}_ms")) is not None:
             lines.append(f"{f'that of a worker that only takes the job, {figure}, ms':62} {bare:9}")
