@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from arqube_operator.decide.plan import RESYNC_S, Plan, decide
-from arqube_operator.decide.state import State
+from arqube_operator.decide.state import Memory, State
 from arqube_queue.model import QueueSnapshot
 
 LONGEST_S: Final = 60.0
@@ -32,14 +32,27 @@ def rests_until(state: State, now: float) -> float | None:
     if state.redis_problem is not None or state.queue is None or _has_work(state.queue):
         return None
     end = min(now + LONGEST_S, state.memory.applied_s + RESYNC_S, *_due(state, state.queue, now))
-    if end - now < SHORTEST_S:
-        return None
-    return end if does_nothing(decide(_later(state, end - _MOMENT_S - now), end - _MOMENT_S)) else None
+    asked = _asked(state.memory)
+    while end - now >= SHORTEST_S:
+        plan = decide(_later(state, end - _MOMENT_S - now), end - _MOMENT_S)
+        if not does_nothing(plan):
+            return None
+        if _asked(plan.memory) == asked:
+            return end
+        # Nothing is done, but another number is held for a while from some moment on: that moment must be seen.
+        end = now + (end - now) / 2
+    return None
 
 
 def does_nothing(plan: Plan) -> bool:
     """Whether ``plan`` leaves everything as it is."""
     return plan.apply is None and plan.replicas is None and plan.status is None and not plan.retire
+
+
+def _asked(memory: Memory) -> list[int]:
+    """The numbers of pods that the newest pass asked for, and found enough."""
+    windows = (memory.scaling.asked, memory.scaling.enough) if memory.scaling else ()
+    return [window[-1][1] for window in windows if window]
 
 
 def is_unchanged(before: QueueSnapshot, after: QueueSnapshot) -> bool:
