@@ -63,6 +63,37 @@ async def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     await runner.cleanup()
 
 
+async def test_a_netrc_with_a_password_for_the_server_is_left_alone(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login other password other\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    client = await KubeClient.from_config()
+    await client.get(PODS, "n", "p")
+    await client.close()
+    assert pod.seen == ["Bearer first"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "proxy"),
+    [
+        pytest.param({}, None, id="none is named"),
+        pytest.param({"HTTPS_PROXY": "http://proxy:3128"}, "http://proxy:3128", id="one is named"),
+        pytest.param({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "127.0.0.1"}, None, id="not for this server"),
+        pytest.param({"HTTP_PROXY": "http://proxy:3128"}, None, id="only for what is not encrypted"),
+    ],
+)
+async def test_the_proxy_of_the_environment(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], proxy: str | None
+) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert (await access.find_access(None)).proxy == proxy
+
+
 async def test_a_pod_asks_with_the_token_of_its_service_account_as_it_is_now(
     pod: Pod, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import yaml
 
@@ -64,10 +66,12 @@ async def find_access(kubeconfig: str | None) -> Access:
 def _of_service_account(host: str, port: str) -> Access:
     token = _TokenFile(SERVICE_ACCOUNT / "token")
     token.read()
+    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
     return Access(
-        f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
+        server,
         ssl.create_default_context(cafile=SERVICE_ACCOUNT / "ca.crt"),
         token.authorization,
+        proxy=_proxy(server),
     )
 
 
@@ -123,8 +127,17 @@ async def _of_kubeconfig(path: str) -> Access:
         _tls(configuration),
         authorization,
         configuration.tls_server_name,
-        configuration.proxy,
+        configuration.proxy or _proxy(configuration.host),
     )
+
+
+def _proxy(server: str) -> str | None:
+    """What the environment's ``HTTPS_PROXY`` and ``NO_PROXY`` say of a server, read once.
+
+    aiohttp would look for a ``.netrc`` too, in a thread at each request, and refuse to send our own authorization.
+    """
+    url = urlsplit(server)
+    return None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
 
 
 def _unusable(error: Exception) -> ApiError:

@@ -86,7 +86,6 @@ class KubeClient:
             connector=aiohttp.TCPConnector(ssl=access.tls),
             headers={"Accept": _JSON, "User-Agent": "arqube"},
             read_bufsize=_READ_BUFFER_BYTES,
-            trust_env=True,
         )
 
     @classmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import kopf
@@ -70,7 +70,8 @@ class Watches:
     def _registry(self, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
 
-        def feed(type: str | None, body: Mapping[str, Any], **_: Any) -> None:  # noqa: A002 - kopf's name
+        # A coroutine: kopf hands others to threads.
+        async def feed(type: str | None, body: Mapping[str, Any], **_: Any) -> None:  # noqa: A002 - kopf's name
             _call(loop, _put, self._cache, dict(body), type == "DELETED")
 
         def login(**arguments: Any) -> kopf.ConnectionInfo | None:
@@ -81,8 +82,24 @@ class Watches:
         return registry
 
 
+class _NothingKept(kopf.DiffBaseStorage):
+    """Spares kopf comparing each object with what it was: that is for handlers of changes, and ours takes events."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Iterable[Any] | None = None) -> kopf.BodyEssence:
+        """What of an object kopf would compare."""
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        """What of it was kept."""
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Keep nothing."""
+
+
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
+    settings.persistence.diffbase_storage = _NothingKept()
     settings.posting.enabled = False
     settings.posting.loggers = False
     settings.networking.request_timeout = 30
