@@ -92,7 +92,7 @@ def read_task_queue(body: Mapping[str, Any], known: KnownTaskQueue | None = None
     deleting = "deletionTimestamp" in metadata
     if known is not None and known.spec is not None and known.identity == identity:
         try:
-            status = shared(TaskQueueStatus.model_validate(live, by_alias=True, by_name=False))
+            status = _shared(TaskQueueStatus.model_validate(live, by_alias=True, by_name=False))
             return KnownTaskQueue(known.identity, known.spec, status, "", deleting, _unless_shown(live, status))
         except ValidationError:
             pass  # Told below, with the path of the field.
@@ -100,8 +100,14 @@ def read_task_queue(body: Mapping[str, Any], known: KnownTaskQueue | None = None
         task_queue = TaskQueue.from_object(body)
     except InvalidTaskQueueError as error:
         return KnownTaskQueue(identity, None, TaskQueueStatus(), str(error), deleting, live)
-    spec, status = shared(task_queue.spec), shared(task_queue.status)
+    spec, status = shared(task_queue.spec), _shared(task_queue.status)
     return KnownTaskQueue(identity, spec, status, "", deleting, _unless_shown(live, status))
+
+
+def _shared(status: TaskQueueStatus) -> TaskQueueStatus:
+    """One that tells of work will be another in a moment: it is not worth comparing."""
+    queue = status.queue
+    return status if queue is not None and (queue.waiting or queue.running) else shared(status)
 
 
 def _unless_shown(live: Mapping[str, Any], status: TaskQueueStatus) -> Mapping[str, Any] | None:
