@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
@@ -75,4 +77,25 @@ async def test_a_connection_that_was_silent_for_long_is_opened_anew(
     held = HeldConnection(redis)
 
     assert await held.execute_command("CLIENT", "ID") != await held.execute_command("CLIENT", "ID")
+    await held.disconnect()
+
+
+async def test_commands_that_are_sent_together_are_answered_in_order_and_a_refusal_spoils_only_its_own(
+    redis: Redis,
+) -> None:
+    held = HeldConnection(redis)
+    one, refused, other = await held.execute_commands([("ECHO", "one"), ("NO_SUCH_COMMAND",), ("ECHO", "other")])
+
+    assert (one, other) == (b"one", b"other")
+    assert isinstance(refused, ResponseError)
+    await held.disconnect()
+
+
+async def test_answers_that_nobody_waited_for_are_not_taken_for_those_to_the_next_commands(redis: Redis) -> None:
+    held = HeldConnection(redis)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await held.execute_commands([("ECHO", "one"), ("BLPOP", "nothing", 1), ("ECHO", "other")])
+
+    assert await held.execute_commands([("ECHO", "mine")]) == [b"mine"]
     await held.disconnect()

@@ -96,6 +96,19 @@ async def test_a_redis_that_is_away_is_told_and_its_return_is_noticed(watched: W
         await eventually(lambda: problem() is None and watched.read(address).snapshot is not None)
 
 
+async def test_a_connection_that_was_dropped_between_two_readings_is_no_outage(
+    watched: Watched, redis: Redis, redis_server: RedisServer, eventually: Eventually
+) -> None:
+    watched.read(redis_server.address)
+    for _ in range(3):
+        woken = watched.woken[EMAILS]
+        await eventually(lambda woken=woken: watched.woken[EMAILS] >= woken + 3)
+        await redis.execute_command("CLIENT", "KILL", "TYPE", "normal")  # type: ignore[no-untyped-call]
+    woken = watched.woken[EMAILS]
+    await eventually(lambda: watched.woken[EMAILS] >= woken + 3)
+    assert not watched.errors
+
+
 async def test_the_last_snapshot_is_kept_through_an_outage(watched: Watched, eventually: Eventually) -> None:
     with RedisServer() as server:
         await eventually(lambda: watched.read(server.address).snapshot is not None)

@@ -14,10 +14,12 @@ from typing import Final, Protocol
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from arqube_operator.decide.state import Problem
 from arqube_operator.observe.cluster import Key
 from arqube_queue.connection import RedisAddress
+from arqube_queue.held_connection import HeldConnection
 from arqube_queue.model import QueueSnapshot
 from arqube_queue.payload_life import keep_payloads
 from arqube_queue.snapshot import SnapshotQuery, read_snapshots
@@ -109,6 +111,7 @@ class QueueObserver:
     async def _observe(self, address: RedisAddress) -> None:
         loop = asyncio.get_running_loop()
         client = address.connect(timeout_s=READ_TIMEOUT_S)
+        connection = HeldConnection(client)
         failures = 0
         ranks: dict[Key, int] = {}
         due = payloads_due = loop.time()
@@ -117,7 +120,7 @@ class QueueObserver:
             while self._tasks.get(address) is asyncio.current_task():
                 started = loop.time()
                 self._meter.ticked(started - due)
-                problem = await self._read(client, address)
+                problem = await self._read(connection, address)
                 if problem is None:
                     failures = 0
                     if started >= payloads_due:
@@ -132,6 +135,7 @@ class QueueObserver:
                     due = loop.time() + min(LONGEST_PAUSE_S, self._tick_s * 2 ** min(failures - 1, 10))
                 await asyncio.sleep(max(0.0, due - loop.time()))
         finally:
+            await connection.disconnect()
             await client.aclose()
 
     async def _keep_payloads(self, client: Redis, address: RedisAddress, ranks: dict[Key, int]) -> dict[Key, int]:
@@ -147,14 +151,14 @@ class QueueObserver:
                 log.warning("payloads.not_kept", task_queue=str(key), redis=address.label, error=_words(error))
         return following
 
-    async def _read(self, client: Redis, address: RedisAddress) -> Problem | None:
+    async def _read(self, connection: HeldConnection, address: RedisAddress) -> Problem | None:
         """Read all queues of the address; the problem of the server as a whole, if it has one."""
         waiting = iter(list(self._queries[address].items()))
         while queries := dict(islice(waiting, PIPELINE)):
             self._meter.redis_asked()
             try:
                 async with asyncio.timeout(READ_TIMEOUT_S):
-                    results = await read_snapshots(client, list(queries.values()))
+                    results = await _snapshots(connection, list(queries.values()))
             except (RedisError, OSError, TimeoutError) as error:
                 problem = _problem_of_server(address, error)
                 for key in (*queries, *dict(waiting)):
@@ -172,6 +176,16 @@ class QueueObserver:
         if self._addresses.get(key) == address:  # It may have been forgotten or moved while we read.
             self._readings[key] = reading
             self._wake(key, reading)
+
+
+async def _snapshots(connection: HeldConnection, queries: list[SnapshotQuery]) -> list[QueueSnapshot | ResponseError]:
+    try:
+        return await read_snapshots(connection, queries)
+    except AuthenticationError:
+        raise
+    except RedisConnectionError:
+        # It may have been dropped between two readings: only on a new one does that mean that Redis is away.
+        return await read_snapshots(connection, queries)
 
 
 def _problem_of_server(address: RedisAddress, error: Exception) -> Problem:
