@@ -191,6 +191,13 @@ from builders.scaling import AWAY, NOW, TEMPLATE, learned, memory, state, worker
             id="no fallback before",
         ),
         pytest.param(
+            {"problem": AWAY, "fallback": {"replicas": 3}, "current": 3, "remembered": memory(away_s=NOW - 99)},
+            3,
+            "RedisUnreachable",
+            "Fallback",
+            id="the fallback is told as long as it holds the number",
+        ),
+        pytest.param(
             {"problem": AWAY, "fallback": {"replicas": 3}, "current": 5, "remembered": memory(away_s=NOW - 99)},
             5,
             "RedisUnreachable",

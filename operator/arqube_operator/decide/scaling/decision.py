@@ -69,7 +69,7 @@ def _blind(state: State, memory: ScalingMemory, current: int, problem: Problem, 
     held, binding = max(current, bounds(scaling, memory.startup_s, None, now).floor), None
     message = f"{problem.message}; the number of workers is held"
     fallback = scaling.fallback
-    if fallback is not None and now - away_s >= fallback.after_s and fallback.replicas > held:
+    if fallback is not None and now - away_s >= fallback.after_s and fallback.replicas >= held:
         held, binding = fallback.replicas, "Fallback"
         message = f"{problem.message}; {words.plural(held, 'worker')} by scaling.fallback until it is back"
     if scaling.paused in ("All", "Up") and held > current:
