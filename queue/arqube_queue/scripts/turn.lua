@@ -18,7 +18,7 @@ local retry_life, default_life, tolerance, stale = take(), number(), number(), n
 local worker, retention, max_entries, grace = take(), number(), number(), number()
 
 local TRIM_AT_ONCE = 20 -- dead letters dropped at one death, so that the script stays short
-local LONGEST_PUT_BACK = 10000
+local SOONEST_PUT_BACK, LONGEST_PUT_BACK = 1000, 10000
 
 local time = redis.call('TIME')
 local server_now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -122,11 +122,13 @@ for each = 1, number() do
     local final = operation == 'bury'
     if mine and not final then
       local first = tonumber(redis.call('HGET', sightings, id) or server_now)
-      local age = server_now - first
-      final = age >= grace and not is_known(name)
+      local age, living = server_now - first, is_known(name)
+      final = age >= grace and not living
       if not final then
         keep_payload(id, due)
-        requeue(id, ms(now + math.min(math.max(1000, age), LONGEST_PUT_BACK)), ms(tonumber(tries) - 1), '0')
+        -- Whoever knows it shall not wait for it: it may be taken by others a few times more before.
+        local delay = living and SOONEST_PUT_BACK or math.min(math.max(SOONEST_PUT_BACK, age), LONGEST_PUT_BACK)
+        requeue(id, ms(now + delay), ms(tonumber(tries) - 1), '0')
         redis.call('HSETNX', sightings, id, ms(first))
         redis.call('PEXPIRE', sightings, ms(2 * grace + 86400000))
         sighted = true

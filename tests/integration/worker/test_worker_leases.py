@@ -132,5 +132,5 @@ async def test_a_job_whose_function_is_not_known_waits_for_a_worker_that_knows_i
     await eventually(lambda: any(line["outcome"] == "put_back" for line in old.logged("job ended")))
     assert await redis.exists(RETRY_PREFIX + job.job_id) == 0
     start_worker()
-    assert await job.result(timeout=20, poll_delay=0.02) == "rolled out"
+    assert await job.result(timeout=60, poll_delay=0.02) == "rolled out"
     assert await arq_client.llen("notes") == 1

@@ -317,6 +317,13 @@ async def test_it_is_not_while_a_living_worker_knows_it(redis: Redis) -> None:
     assert (await take(us, turns.put_back(lease, b"result", DEATH))).buried == [True]
 
 
+async def test_it_is_soon_due_again_while_a_living_worker_knows_it(redis: Redis) -> None:
+    us = worker(redis, unknown_function_grace_s=60)
+    await heartbeat.write(redis, QUEUE, Heartbeat("they", 0, 10, 10, functions=("work",)))
+    await take(us, turns.put_back(await sighted(redis, us, before_s=200), b"result", DEATH))
+    assert await redis.zscore(QUEUE, "a") == NOW + 1000
+
+
 # -- payloads --
 
 
