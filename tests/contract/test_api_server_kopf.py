@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -54,6 +56,9 @@ def seen(api: Any, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     stop.set()
     thread.join(30)
     assert not thread.is_alive()
+    with warnings.catch_warnings():  # kopf's loop ends before TLS has taken leave of the server.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def widget(name: str) -> dict[str, Any]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import ssl
 import subprocess
 import sys
+import warnings
 from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,9 +48,17 @@ async def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     (tmp_path / "token").write_text("first\n")
     made = Pod(tmp_path, 0)
 
-    async def answer(request: web.Request) -> web.Response:
+    async def answer(request: web.Request) -> web.StreamResponse:
         made.seen.append(request.headers.get("Authorization"))
-        return web.json_response({"metadata": {"name": "p"}})
+        if "watch" not in request.query:
+            return web.json_response({"metadata": {"name": "p"}})
+        stream = web.StreamResponse()
+        await stream.prepare(request)
+        with suppress(ConnectionError):
+            while True:  # More than the client reads, so that its end of the connection is never idle.
+                await stream.write(b'{"type": "ADDED", "object": {}}\n')
+                await asyncio.sleep(0)
+        return stream
 
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", answer)
@@ -109,6 +121,23 @@ async def test_a_pod_asks_with_the_token_of_its_service_account_as_it_is_now(
     await client.close()
     assert pod.seen == ["Bearer first", "Bearer first", "Bearer second"]
     assert lost.value.status == 0
+
+
+async def test_a_watch_that_is_left_in_the_middle_leaves_no_connection_behind(pod: Pod) -> None:
+    """Neither in a loop that goes on, nor in one that ends before TLS has taken leave of the server."""
+
+    async def look() -> None:
+        client = await KubeClient.from_config()
+        async with aclosing(client.watch(PODS, "n")) as events:  # type: ignore[type-var]
+            async for _ in events:
+                break
+        await client.close()
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        await asyncio.to_thread(lambda: asyncio.run(look()))
+        gc.collect()
+    assert [str(each.message) for each in told if "unclosed" in str(each.message)] == []
 
 
 async def test_a_server_that_the_clusters_authority_did_not_sign_gets_no_token(pod: Pod, tmp_path: Path) -> None:

@@ -157,8 +157,11 @@ class KubeClient:
             async with response:
                 if response.status >= 300:
                     raise error_of_answer(response.status, response.headers, await response.read())
-                async for event in events_of(response.content):
-                    yield event
+                try:
+                    async for event in events_of(response.content):
+                        yield event
+                finally:
+                    _cut(response)
         except _FAILURES as error:
             raise error_of_exception(error, what) from error
 
@@ -288,6 +291,15 @@ class KubeClient:
             server_hostname=self._access.server_name,
             proxy=self._access.proxy,
         )
+
+
+def _cut(response: aiohttp.ClientResponse) -> None:
+    """End the connection of a stream that is not read to its end, without TLS's leave-taking.
+
+    The server would go on sending events meanwhile, and the loop may end before it is over.
+    """
+    if response.connection is not None and response.connection.transport is not None:
+        response.connection.transport.abort()
 
 
 def _within(seconds: float) -> aiohttp.ClientTimeout:
