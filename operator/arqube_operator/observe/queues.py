@@ -12,22 +12,19 @@ from itertools import islice
 from typing import Final, Protocol
 
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from arqube_operator.decide.state import Problem
 from arqube_operator.observe.cluster import Key
+from arqube_operator.observe.payloads import PayloadKeeper
 from arqube_queue.connection import RedisAddress
 from arqube_queue.held_connection import HeldConnection
 from arqube_queue.model import QueueSnapshot
-from arqube_queue.payload_life import keep_payloads
 from arqube_queue.snapshot import SnapshotQuery, read_snapshots
 
 TICK_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 10.0
-PAYLOADS_S: Final = 60.0
-"""Pause between looks for payloads that are about to expire before their jobs ran."""
 READ_TIMEOUT_S: Final = 5.0
 PIPELINE: Final = 200
 """Queues read in one round trip: between two of them others have their turn, on Redis and in our loop."""
@@ -113,8 +110,8 @@ class QueueObserver:
         client = address.connect(timeout_s=READ_TIMEOUT_S)
         connection = HeldConnection(client)
         failures = 0
-        ranks: dict[Key, int] = {}
-        due = payloads_due = loop.time()
+        payloads = PayloadKeeper(client, timeout_s=READ_TIMEOUT_S)
+        due = loop.time()
         try:
             # Not only the cancellation ends it: redis-py may swallow one that meets a command (seen on Python 3.11).
             while self._tasks.get(address) is asyncio.current_task():
@@ -123,9 +120,7 @@ class QueueObserver:
                 problem = await self._read(connection, address)
                 if problem is None:
                     failures = 0
-                    if started >= payloads_due:
-                        ranks = await self._keep_payloads(client, address, ranks)
-                        payloads_due = started if any(ranks.values()) else started + PAYLOADS_S
+                    await payloads.keep(self._with_waiting_jobs(address), started, tick_s=self._tick_s)
                     due = started + self._tick_s
                 else:
                     if failures == 0:
@@ -138,18 +133,9 @@ class QueueObserver:
             await connection.disconnect()
             await client.aclose()
 
-    async def _keep_payloads(self, client: Redis, address: RedisAddress, ranks: dict[Key, int]) -> dict[Key, int]:
-        """A page of each queue: workers do the same, but a queue that was held for a day may have none."""
-        following = {}
-        for key, query in list(self._queries.get(address, {}).items()):
-            if (snapshot := self._readings.get(key, Reading()).snapshot) is None or not snapshot.waiting:
-                continue  # Nothing is overdue.
-            try:
-                async with asyncio.timeout(READ_TIMEOUT_S):
-                    following[key] = await keep_payloads(client, query.queue, first=ranks.get(key, 0))
-            except (RedisError, OSError, TimeoutError) as error:
-                log.warning("payloads.not_kept", task_queue=str(key), redis=address.label, error=_words(error))
-        return following
+    def _with_waiting_jobs(self, address: RedisAddress) -> dict[Key, str]:
+        readings = ((key, query, self._readings.get(key)) for key, query in self._queries.get(address, {}).items())
+        return {key: query.queue for key, query, reading in readings if reading is not None and reading.has_work}
 
     async def _read(self, connection: HeldConnection, address: RedisAddress) -> Problem | None:
         """Read all queues of the address; the problem of the server as a whole, if it has one."""
