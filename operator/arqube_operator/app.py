@@ -14,6 +14,7 @@ from arqube_operator import server
 from arqube_operator.controller import Controller
 from arqube_operator.execute.events import EventPoster
 from arqube_operator.execute.executor import OPERATOR, Executor
+from arqube_operator.kube.access import runs_in_pod
 from arqube_operator.kube.client import ApiError, KubeClient
 from arqube_operator.kube.leadership import LeaderElector
 from arqube_operator.metrics import Metrics
@@ -82,7 +83,7 @@ class Operator:
 
         cache = ClusterCache(wake, self._metrics.worker_ended)
         observer = QueueObserver(lambda key, reading: controller.read(key, reading), self._metrics)
-        resolver = AddressResolver(client)
+        resolver = AddressResolver(client, in_pod=runs_in_pod(self._settings.kubeconfig))
         events = EventPoster(client, OPERATOR, self._settings.identity, time.time)
         executor = Executor(client, events)
         image = self._settings.runtime_image

@@ -47,6 +47,11 @@ class Access:
     proxy: str | None = None
 
 
+def runs_in_pod(kubeconfig: str | None) -> bool:
+    """Whether the cluster that ``kubeconfig`` leads to is the one around us, so that its names are ours too."""
+    return kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ
+
+
 async def find_access(kubeconfig: str | None) -> Access:
     """By ``kubeconfig``, else by the pod we run in, else by ``$KUBECONFIG`` or its default.
 
@@ -54,7 +59,7 @@ async def find_access(kubeconfig: str | None) -> Access:
         ApiError: There is none, or it cannot be used.
     """
     try:
-        if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+        if runs_in_pod(kubeconfig):
             return _of_service_account(
                 os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT", "443")
             )

@@ -26,10 +26,17 @@ SECRET_LIFE_S: Final = 15.0
 
 
 class AddressResolver:
-    """Resolves addresses. TLS files from Secrets are kept in a folder of ours, named by their content."""
+    """Resolves addresses. TLS files from Secrets are kept in a folder of ours, named by their content.
 
-    def __init__(self, client: KubeClient) -> None:
+    Args:
+        client: Reads the Secrets.
+        in_pod: We run in a pod of the cluster. There a Service's short name would mean one beside us, while for the
+            TaskQueue and its workers it means the one beside them.
+    """
+
+    def __init__(self, client: KubeClient, *, in_pod: bool = False) -> None:
         self._client = client
+        self._in_pod = in_pod
         self._secrets: dict[tuple[str, str], tuple[float, Mapping[str, str] | None]] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="arqube-tls-")
 
@@ -67,6 +74,8 @@ class AddressResolver:
             )
         else:
             address = RedisAddress(host=spec.host or "", port=spec.port, database=spec.database)
+        if self._in_pod:
+            address = _from_any_namespace(address, namespace)
         if spec.username is not None:
             address = replace(address, username=spec.username)
         if spec.password_from is not None:
@@ -115,6 +124,16 @@ class AddressResolver:
             data = None if secret is None else secret.get("data", {})
             self._secrets[namespace, name] = (now, data)
         return data
+
+
+def _from_any_namespace(address: RedisAddress, namespace: str) -> RedisAddress:
+    sentinels = tuple((_qualified(host, namespace), port) for host, port in address.sentinels)
+    return replace(address, host=_qualified(address.host, namespace), sentinels=sentinels)
+
+
+def _qualified(host: str, namespace: str) -> str:
+    is_short = host != "localhost" and not {".", ":"} & set(host)
+    return f"{host}.{namespace}.svc" if is_short else host
 
 
 class _SecretError(Exception):
