@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import signal
 import sys
+from importlib.metadata import version
 
 from arqube_operator import logs
 from arqube_operator.app import Operator
@@ -14,7 +16,14 @@ from arqube_operator.settings import InvalidSettingsError, Settings, read_settin
 
 
 def main() -> None:
-    """Run; exits with 2 when the environment or the cluster's configuration cannot be used."""
+    """Run; exits with 2 when the arguments, the environment or the cluster's configuration cannot be used."""
+    parser = argparse.ArgumentParser(
+        prog="arqube-operator",
+        description="Run the workers of TaskQueues and scale them by their queues, until SIGTERM or SIGINT.",
+        epilog="The environment configures it: the variables ARQUBE_*, as the chart's values set them.",
+    )
+    parser.add_argument("--version", action="version", version=version("arqube"))
+    parser.parse_args()
     try:
         settings = read_settings(os.environ)
         logs.configure(settings.log_level)

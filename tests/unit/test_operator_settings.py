@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import pytest
 
+from arqube_operator.__main__ import main
 from arqube_operator.settings import InvalidSettingsError, read_settings
 
 
@@ -49,3 +50,22 @@ def test_the_chart_s_environment_is_read() -> None:
 def test_a_bad_value_names_its_variable(variable: str, value: str) -> None:
     with pytest.raises(InvalidSettingsError, match=variable):
         read_settings({variable: value})
+
+
+@pytest.mark.parametrize(
+    ("argument", "code", "told"),
+    [
+        pytest.param("--help", 0, "ARQUBE_*", id="help says what configures it"),
+        pytest.param("--version", 0, version("arqube"), id="its version"),
+        pytest.param("--verbose", 2, "unrecognized arguments: --verbose", id="an unknown option starts nothing"),
+    ],
+)
+def test_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], argument: str, code: int, told: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["arqube-operator", argument])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    output = capsys.readouterr()
+    assert ended.value.code == code
+    assert told in output.out + output.err
