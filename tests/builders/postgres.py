@@ -32,7 +32,7 @@ class PostgresServer:
 
     def __init__(self, binaries: Path) -> None:
         self._binaries = binaries
-        self._folder = Path(tempfile.mkdtemp(prefix="arqube-postgres-", dir="/tmp"))  # noqa: S108 - nobody must reach it
+        self._folder = Path(tempfile.mkdtemp(prefix="arqube-postgres-", dir="/tmp"))
         self._who: dict[str, Any] = {}
         if os.geteuid() == 0:
             shutil.chown(self._folder, "nobody", "nogroup")

@@ -12,7 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 
-class Crash(BaseException):  # noqa: N818 - it is no error but the end of a process
+class Crash(BaseException):
     """The relay's process ends here: nothing of it catches this."""
 
 
