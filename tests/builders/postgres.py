@@ -1,4 +1,4 @@
-"""A real PostgreSQL of the tests' own, from the binaries that Debian installs, on loopback and in a folder of its own."""
+"""A real PostgreSQL of the tests' own, from the binaries that Debian installs, on loopback, in a folder of its own."""
 
 from __future__ import annotations
 

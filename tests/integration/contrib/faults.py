@@ -35,7 +35,7 @@ class Faults:
 
     @contextlib.contextmanager
     def within(self, engine: AsyncEngine) -> Iterator[None]:
-        """Let each statement and each commit of ``engine`` pass points: an answer may be lost after the work is done."""
+        """Let each statement and commit of ``engine`` pass points: an answer may be lost after the work is done."""
         sync = engine.sync_engine
         dialect: Any = sync.dialect
         commit = dialect.do_commit

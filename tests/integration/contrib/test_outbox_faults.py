@@ -1,7 +1,7 @@
 """A job of an outbox exists once, if and only if its transaction was committed, wherever its relay dies.
 
-The worker is the worst one: between two relays it has run what was queued, and nothing of that is left in Redis but what
-the relay itself wrote. So arq's own check for a job or a result of the same id does not help.
+The worker is the worst one: between two relays it has run what was queued, and nothing of that is left in Redis but
+what the relay itself wrote. So arq's own check for a job or a result of the same id does not help.
 """
 
 from __future__ import annotations
