@@ -17,6 +17,11 @@ class _Entry(NamedTuple):
 
 
 _COMMANDS: Final = {
+    "check": _Entry(
+        "check",
+        "check",
+        "Find what would go wrong in a project whose arq workers are to run as TaskQueues, with the remedy.",
+    ),
     "dlq": _Entry("dlq", "dlq", "Look at jobs that have failed for good, run them again, or forget them."),
     "explain": _Entry("explain", "explain", "Tell why a TaskQueue has as many workers as it has."),
     "local": _Entry(
