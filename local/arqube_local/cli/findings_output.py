@@ -23,8 +23,10 @@ def table(findings: Sequence[Finding], width: int) -> str:
     text = max(_NARROWEST, width - _LEVEL - where)
     lines = [f"{'LEVEL':<{_LEVEL}}{'WHERE':<{where}}WHAT, AND WHAT TO DO"]
     for each, place in zip(findings, places, strict=True):
-        wrapped = textwrap.wrap(printable(f"{each.what} [{each.rule}]"), text)
-        wrapped += textwrap.wrap(printable(each.remedy), text, initial_indent="-> ", subsequent_indent="   ")
+        wrapped = textwrap.wrap(printable(f"{each.what} [{each.rule}]"), text, break_on_hyphens=False)
+        wrapped += textwrap.wrap(
+            printable(each.remedy), text, initial_indent="-> ", subsequent_indent="   ", break_on_hyphens=False
+        )
         lines.append(f"{each.level:<{_LEVEL}}{place:<{where}}{wrapped[0]}")
         lines += [f"{'':<{_LEVEL + where}}{line}" for line in wrapped[1:]]
     return "\n".join(lines)

@@ -10,7 +10,6 @@ from typing import Final
 from arqube_local.adoption.findings import Finding, Level, Place
 from arqube_local.adoption.look import Look
 from arqube_local.adoption.redis_of import LOOPBACK, redis_of
-from arqube_local.adoption.values import Variable
 from arqube_local.adoption.worker_settings import WorkerSettings
 from arqube_worker.settings import DEFAULT_SHUTDOWN_TIMEOUT_S, PARAMETERS
 
@@ -113,7 +112,7 @@ def loopback_redis(look: Look) -> Iterator[Finding]:
                     "nothing to do for the worker: spec.redis says it; producers need an address of their own",
                 )
             continue
-        if not isinstance(redis.host, Variable) and redis.known_host in LOOPBACK:
+        if not redis.variables and redis.known_host in LOOPBACK:
             yield Finding(
                 "redis-loopback",
                 Level.WARNING,
