@@ -131,6 +131,9 @@ def _entries(scope: Scope, node: ast.AST, cron: bool, depth: int) -> Iterator[Jo
         yield from _entries(scope, node.left, cron, depth + 1)
         yield from _entries(scope, node.right, cron, depth + 1)
         return
+    if isinstance(node, ast.ListComp | ast.GeneratorExp):
+        yield from _comprehended(scope, node, cron)
+        return
     if isinstance(node, ast.Call) and external_name(scope, node.func) in {"list", "tuple"} and len(node.args) == 1:
         yield from _entries(scope, node.args[0], cron, depth + 1)
         return
@@ -139,6 +142,20 @@ def _entries(scope: Scope, node: ast.AST, cron: bool, depth: int) -> Iterator[Jo
         yield from _entries(found.scope, found.node, cron, depth + 1)
     else:
         yield None
+
+
+def _comprehended(scope: Scope, node: ast.ListComp | ast.GeneratorExp, cron: bool) -> Iterator[Job | None]:
+    """The jobs of ``[func(each, ...) for each in functions]``."""
+    (first, *others) = node.generators
+    source = resolve(scope, first.iter)
+    listed = source.node if isinstance(source, Found) else None
+    plain = isinstance(first.target, ast.Name) and not others and not first.ifs
+    if not plain or not isinstance(source, Found) or not isinstance(listed, ast.List | ast.Tuple | ast.Set):
+        yield None
+        return
+    for item in listed.elts:
+        local = {**scope.local, ast.unparse(first.target): Found(source.scope, item)}
+        yield _entry(Scope(scope.project, scope.module, local), node.elt, cron)
 
 
 def _entry(scope: Scope, node: ast.expr, cron: bool) -> Job | None:

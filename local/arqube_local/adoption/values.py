@@ -21,6 +21,7 @@ from arqube_local.adoption.names import (
     resolve,
 )
 
+NAMED: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _DEEPEST: Final = 20
 _CONVERSIONS: Final = {"int", "str", "float", "bool"}
 _READERS: Final = {"os.getenv", "os.environ.get", "environ.get", "getenv", "config", "decouple.config", "env.str"}
@@ -148,6 +149,8 @@ def field_value(holder: Found, name: str, *, required: bool = False) -> Value:
 def _named(scope: Scope, node: ast.Name | ast.Attribute, depth: int) -> Value:
     if isinstance(node, ast.Attribute):
         held = resolve(scope, node.value, depth=depth)
+        if node.attr == "__name__" and isinstance(held, Found):
+            return Known(held.node.name) if isinstance(held.node, NAMED) else None
         holder = held if isinstance(held, Found) and isinstance(held.node, ast.ClassDef) else class_of(held)
         if isinstance(holder, Found) and is_settings_class(holder):
             return field_value(holder, node.attr, required=member(holder, node.attr) is None)
@@ -194,6 +197,13 @@ def _computed(scope: Scope, node: ast.expr, depth: int) -> Value:
     if isinstance(node, ast.List | ast.Tuple | ast.Set):
         items = [evaluate(scope, each, depth=depth + 1) for each in node.elts]
         return Known(tuple(item.value for item in items if isinstance(item, Known))) if _all_known(items) else None
+    if isinstance(node, ast.JoinedStr):
+        parts = [evaluate(scope, each, depth=depth + 1) for each in node.values]
+        return (
+            Known("".join(str(part.value) for part in parts if isinstance(part, Known))) if _all_known(parts) else None
+        )
+    if isinstance(node, ast.FormattedValue) and node.format_spec is None:
+        return evaluate(scope, node.value, depth=depth + 1)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         value = evaluate(scope, node.operand, depth=depth + 1)
         return Known(-value.value) if isinstance(value, Known) and isinstance(value.value, int | float) else None

@@ -24,6 +24,11 @@ _COMMANDS: Final = {
     ),
     "dlq": _Entry("dlq", "dlq", "Look at jobs that have failed for good, run them again, or forget them."),
     "explain": _Entry("explain", "explain", "Tell why a TaskQueue has as many workers as it has."),
+    "init": _Entry(
+        "init",
+        "init",
+        "Write a TaskQueue for each settings object of a project, with the reason of each value beside it.",
+    ),
     "local": _Entry(
         "local",
         "local",

@@ -60,12 +60,26 @@ def _base(image: Dockerfile) -> Iterator[Finding]:
         )
 
 
+def needs_a_user(image: Dockerfile) -> bool:
+    """Whether Kubernetes cannot tell by the image that it does not run as root."""
+    return not _number_of_user(image) and not ("nonroot" in image.base and image.last("USER") is None)
+
+
+def _number_of_user(image: Dockerfile) -> int:
+    """0 where it is root, has no number, or is not told."""
+    user = image.last("USER")
+    name = user.text.partition(":")[0].strip("\"'") if user else ""
+    return int(name) if name.isdecimal() else 0
+
+
 def _user(look: Look, image: Dockerfile) -> Iterator[Finding]:
     if any(_names_a_user(each.get("worker", "podTemplate", "spec"), each.container()) for each in look.task_queues):
         return
+    if not needs_a_user(image):
+        return
     user = image.last("USER")
     name = user.text.partition(":")[0].strip("\"'") if user else ""
-    if name in {"", "root", "0"} and "nonroot" not in image.base:
+    if name in {"", "root", "0"}:
         yield Finding(
             "runs-as-root",
             Level.ERROR,
@@ -73,7 +87,7 @@ def _user(look: Look, image: Dockerfile) -> Iterator[Finding]:
             "the image runs as root, and workers' pods must not: Kubernetes refuses to start the container",
             "add USER 1000:1000 to the Dockerfile, or set securityContext.runAsUser in worker.podTemplate.spec",
         )
-    elif user is not None and name and not name.isdecimal() and "$" not in name:
+    elif user is not None and "$" not in name:
         yield Finding(
             "user-by-name",
             Level.ERROR,

@@ -13,14 +13,12 @@ from arqube_local.adoption.findings import Finding, Level
 from arqube_local.adoption.look import Look
 from arqube_local.adoption.manifests import Manifest
 from arqube_local.adoption.redis_of import LOOPBACK
-from arqube_local.adoption.rules.settings import explicit_timeouts
+from arqube_local.adoption.rules.settings import timeouts
 from arqube_local.adoption.worker_settings import WorkerSettings
 from arqube_operator.api.duration import InvalidDurationError, parse_duration
 from arqube_operator.api.v1alpha1 import InvalidTaskQueueError, TaskQueue
 from arqube_queue import environment as env
 
-DEFAULT_JOB_TIMEOUT_S: Final = 300.0
-"""arq's."""
 _DEFAULT_CONCURRENCY: Final = 10
 _SECRET: Final = re.compile(r"PASSWORD|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|CREDENTIALS", re.IGNORECASE)
 GIVEN: Final = {
@@ -99,15 +97,14 @@ def shutdown(look: Look) -> Iterator[Finding]:
             timeout_s = parse_duration(str(_mapping(manifest.get("shutdown")).get("timeout", "30s")))
         except InvalidDurationError:
             continue  # told by ``invalid``
-        explicit = list(explicit_timeouts(look, settings))
-        longest = max(explicit, key=lambda each: each[2], default=(settings.place, "any job", DEFAULT_JOB_TIMEOUT_S))
-        if longest[2] > timeout_s:
+        longest = max(timeouts(look, settings), key=lambda each: each.seconds, default=None)
+        if longest is not None and longest.seconds > timeout_s:
             yield Finding(
                 "timeout-beyond-shutdown",
-                Level.WARNING if explicit else Level.NOTE,
+                Level.WARNING if longest.explicit else Level.NOTE,
                 manifest.at("shutdown", "timeout"),
-                f"{longest[1]} may run {longest[2]:g} s ({longest[0]}), and a stopping worker waits {timeout_s:g} s: it"
-                " is given back then and runs again",
+                f"{longest.what} may run {longest.seconds:g} s ({longest.place}), and a stopping worker waits"
+                f" {timeout_s:g} s: it is given back then and runs again",
                 "raise spec.shutdown.timeout, or see that the job may run twice",
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from arqube_local.adoption.findings import Finding, Level, Place
@@ -13,6 +14,8 @@ from arqube_local.adoption.redis_of import LOOPBACK, redis_of
 from arqube_local.adoption.worker_settings import WorkerSettings
 from arqube_worker.settings import DEFAULT_SHUTDOWN_TIMEOUT_S, PARAMETERS
 
+DEFAULT_JOB_TIMEOUT_S: Final = 300.0
+"""arq's."""
 _OURS: Final = {"retry_policy"}
 """Settings that arq does not know, and Arqube's worker does."""
 
@@ -192,27 +195,51 @@ def timeout_beyond_shutdown(look: Look) -> Iterator[Finding]:
         if look.manifests_of(settings):
             continue  # the TaskQueue says how long; see rules.manifests
         wait_s = settings.known("job_completion_wait") or DEFAULT_SHUTDOWN_TIMEOUT_S
-        for place, name, timeout_s in explicit_timeouts(look, settings):
-            if timeout_s > wait_s:
+        for timeout in timeouts(look, settings):
+            if timeout.explicit and timeout.seconds > wait_s:
                 yield Finding(
                     "timeout-beyond-shutdown",
                     Level.NOTE,
-                    place,
-                    f"{name} may run {timeout_s:g} s, and a stopping worker waits {wait_s:g} s: it is given back then"
+                    timeout.place,
+                    f"{timeout.what} may run {timeout.seconds:g} s, and a stopping worker waits {wait_s:g} s: it is given back then"
                     " and runs again",
                     "set shutdown.timeout of its TaskQueue above it, as arqube init does",
                 )
 
 
-def explicit_timeouts(look: Look, settings: WorkerSettings) -> Iterator[tuple[Place, str, float]]:
-    """Timeouts that somebody has written down: where, of what, seconds."""
-    timeout_s = settings.known("job_timeout")
-    if isinstance(timeout_s, int | float) and (found := settings.get("job_timeout")):
-        yield found.place, "any job", float(timeout_s)
-    for job in look.jobs(settings).all:
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """How long a job may run.
+
+    Attributes:
+        place: Where that stands.
+        what: The job's name, or "any job".
+        seconds: How long.
+        explicit: Whether somebody has written it down; else it is arq's default.
+    """
+
+    place: Place
+    what: str
+    seconds: float
+    explicit: bool
+
+
+def timeouts(look: Look, settings: WorkerSettings) -> tuple[Timeout, ...]:
+    """Those of single jobs, and that of all others if there are any."""
+    jobs = look.jobs(settings)
+    found, others = [], not jobs.complete
+    for job in jobs.all:
         own_s = job.option("timeout")
         if isinstance(own_s, int | float):
-            yield job.place, job.name, float(own_s)
+            found.append(Timeout(job.place, job.name, float(own_s), True))
+        else:
+            others = True
+    if others:
+        timeout_s = settings.known("job_timeout")
+        explicit = isinstance(timeout_s, int | float)
+        seconds = float(timeout_s) if explicit else DEFAULT_JOB_TIMEOUT_S
+        found.append(Timeout(_at(settings, "job_timeout"), "any job", seconds, explicit))
+    return tuple(found)
 
 
 def _at(settings: WorkerSettings, name: str) -> Place:
