@@ -189,6 +189,24 @@ def without_meaning(look: Look) -> Iterator[Finding]:
                 yield Finding("without-meaning", Level.NOTE, where, what, "nothing to do")
 
 
+def shared_queue(look: Look) -> Iterator[Finding]:
+    """Workers that take each other's jobs."""
+    first: dict[str, WorkerSettings] = {}
+    for settings in look.settings:
+        queue = settings.known("queue_name") if settings.get("queue_name") else "arq:queue"
+        other = first.setdefault(queue, settings) if isinstance(queue, str) else settings
+        names, others = ({job.name for job in look.jobs(each).all if not job.cron} for each in (settings, other))
+        if names != others and names and others:
+            yield Finding(
+                "shared-queue",
+                Level.WARNING,
+                _at(settings, "queue_name"),
+                f"{settings.target} and {other.target} read the queue {queue!r} and know different functions: each takes"
+                " jobs of the other, and puts them back",
+                "give each a queue_name of its own, and enqueue with _queue_name",
+            )
+
+
 def timeout_beyond_shutdown(look: Look) -> Iterator[Finding]:
     """Jobs that may outlast the time a stopping worker has."""
     for settings in look.settings:
@@ -201,8 +219,8 @@ def timeout_beyond_shutdown(look: Look) -> Iterator[Finding]:
                     "timeout-beyond-shutdown",
                     Level.NOTE,
                     timeout.place,
-                    f"{timeout.what} may run {timeout.seconds:g} s, and a stopping worker waits {wait_s:g} s: it is given back then"
-                    " and runs again",
+                    f"{timeout.what} may run {timeout.seconds:g} s, and a stopping worker waits {wait_s:g} s: it is given"
+                    " back then and runs again",
                     "set shutdown.timeout of its TaskQueue above it, as arqube init does",
                 )
 
@@ -260,5 +278,6 @@ RULES: Final = (
     signals_off,
     no_second_run,
     without_meaning,
+    shared_queue,
     timeout_beyond_shutdown,
 )
