@@ -201,8 +201,8 @@ def shared_queue(look: Look) -> Iterator[Finding]:
                 "shared-queue",
                 Level.WARNING,
                 _at(settings, "queue_name"),
-                f"{settings.target} and {other.target} read the queue {queue!r} and know different functions: each takes"
-                " jobs of the other, and puts them back",
+                f"{settings.target} and {other.target} read the queue {queue!r} and know different functions: each"
+                " takes jobs of the other, and puts them back",
                 "give each a queue_name of its own, and enqueue with _queue_name",
             )
 
@@ -219,8 +219,8 @@ def timeout_beyond_shutdown(look: Look) -> Iterator[Finding]:
                     "timeout-beyond-shutdown",
                     Level.NOTE,
                     timeout.place,
-                    f"{timeout.what} may run {timeout.seconds:g} s, and a stopping worker waits {wait_s:g} s: it is given"
-                    " back then and runs again",
+                    f"{timeout.what} may run {timeout.seconds:g} s, and a stopping worker waits {wait_s:g} s: it is"
+                    " given back then and runs again",
                     "set shutdown.timeout of its TaskQueue above it, as arqube init does",
                 )
 
