@@ -186,7 +186,7 @@ def _redis(look: Look, settings: WorkerSettings) -> tuple[Choice, Choice | None,
     for part, value in (("host", redis.host), ("port", redis.port), ("url", redis.url)):
         if isinstance(value, Variable) and value.name not in GIVEN:
             given = {"host": host.value, "port": str(port), "url": f"redis://{host.value}:{port}/{database}"}[part]
-            env[value.name] = Choice(given, f"read at {value.place}: the app's own connections go there")
+            env[value.name] = Choice(given, f"for the app's own connections ({value.place})")
     return (
         host,
         Choice(port, f"{redis.place}"),

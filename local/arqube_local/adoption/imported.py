@@ -6,6 +6,7 @@ The runtime is laid out as it is for a pod, so that what cannot run there cannot
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -34,7 +35,9 @@ def report(settings: WorkerSettings, folder: Path, python: str, environ: Mapping
     """
     with tempfile.TemporaryDirectory(prefix="arqube-check-") as runtime:
         lay_out(Path(runtime))
-        command = [python, str(Path(runtime, "run.py")), "check", settings.target, "--json"]
+        # Where it is run is another folder than this one.
+        interpreter = str(Path(python).absolute()) if os.sep in python else python
+        command = [interpreter, str(Path(runtime, "run.py")), "check", settings.target, "--json"]
         try:
             done = subprocess.run(  # noqa: S603 - the user names the Python
                 command,
