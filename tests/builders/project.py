@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from textwrap import dedent
-from typing import Final
+from typing import Any, Final
+
+import pytest
 
 from arqube_local.adoption.findings import Finding
 from arqube_local.adoption.look import Look
@@ -167,3 +169,17 @@ def replaced(path: str, *pairs: tuple[str, str]) -> dict[str, str]:
 def found(changed: dict[str, str] | None = None, without: tuple[str, ...] = ()) -> list[Finding]:
     """What the rules find in it."""
     return findings(look(changed, without))
+
+
+def case(sentence: str, changed: dict[str, str], rule: str, level: str, path: str, line: str) -> Any:
+    """What is found where the project is changed: rule, level, file, and what stands in the line there."""
+    return pytest.param(changed, rule, level, path, line, id=sentence)
+
+
+def assert_found(changed: dict[str, str], rule: str, level: str, path: str, line: str) -> None:
+    """It is found once, there, and with a remedy."""
+    (finding,) = [each for each in found(changed) if each.rule == rule]
+    assert (finding.level, finding.place.file) == (level, path)
+    text = dedent({**WELL_WRITTEN, **changed}[path]).lstrip("\n")
+    assert line in text.splitlines()[(finding.place.line or 0) - 1]
+    assert finding.remedy

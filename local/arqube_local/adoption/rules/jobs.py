@@ -65,7 +65,7 @@ def no_coroutine(look: Look) -> Iterator[Finding]:
                 "no-coroutine",
                 Level.ERROR,
                 function.place,
-                f"{job.name} is no coroutine function, so a worker refuses to start",
+                f"{function.node.name} is no coroutine function, so a worker refuses to start",
                 "write async def; what blocks goes into await asyncio.to_thread(...)",
             )
         elif isinstance(function.node, ast.AsyncFunctionDef) and not _takes_ctx(function.node.args):
@@ -73,8 +73,8 @@ def no_coroutine(look: Look) -> Iterator[Finding]:
                 "no-ctx",
                 Level.ERROR,
                 function.place,
-                f"{job.name} takes no argument, and is called with ctx: each of its jobs would fail",
-                f"write async def {job.name}(ctx, ...)",
+                f"{function.node.name} takes no argument, and is called with ctx: each of its jobs would fail",
+                f"write async def {function.node.name}(ctx, ...)",
             )
 
 
