@@ -11,7 +11,7 @@ logging.basicConfig(level=logging.INFO, format="%(asctime)s - %(levelname)s - %(
 
 # -------- background tasks --------
 async def sample_background_task(ctx: Worker, name: str) -> str:
-    await asyncio.sleep(3)
+    await asyncio.sleep(2)
     return f"Task {name} is complete!"
 
 
