@@ -12,6 +12,7 @@ from arqube_local.adoption.findings import Place
 from arqube_local.adoption.sources import Project
 
 _FILES: Final = r"(.*\.)?Dockerfile(\..*)?|Containerfile"
+_PYTHON: Final = re.compile(r"python|pip|\buv\b|\barq")
 _VARIABLE: Final = re.compile(r"\$(?:\{(?P<braced>\w+)(?::?-(?P<default>[^}]*))?\}|(?P<plain>\w+))")
 
 
@@ -68,7 +69,7 @@ class Dockerfile:
 
 def dockerfiles(project: Project) -> tuple[Dockerfile, ...]:
     """Those of the project that build an image with Python in it."""
-    found = (read_dockerfile(path, text) for path, text in project.texts_named(_FILES) if "py" in text)
+    found = (read_dockerfile(path, text) for path, text in project.texts_named(_FILES) if _PYTHON.search(text))
     return tuple(each for each in found if each is not None)
 
 

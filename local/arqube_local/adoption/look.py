@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
 from functools import cached_property
 
 from arqube_local.adoption.jobs import Job, Jobs, jobs_of, reached
 from arqube_local.adoption.manifests import Manifest
-from arqube_local.adoption.names import Found
+from arqube_local.adoption.names import Found, Scope
 from arqube_local.adoption.sources import Project
 from arqube_local.adoption.worker_settings import WorkerSettings, find_worker_settings
 
@@ -47,6 +48,26 @@ class Look:
         """The functions of all jobs, and those that they call, each once."""
         found = {id(each.node): each for job in self.all_jobs if job.body for each in reached(job.body)}
         return tuple(found.values())
+
+    @cached_property
+    def functions(self) -> tuple[Found, ...]:
+        """Every function of the project, wherever it stands."""
+        return tuple(
+            Found(Scope(self.project, module), node)
+            for module in self.project.modules.values()
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        )
+
+    @cached_property
+    def calls(self) -> tuple[tuple[Scope, ast.Call], ...]:
+        """Every call in the project."""
+        return tuple(
+            (Scope(self.project, module), node)
+            for module in self.project.modules.values()
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.Call)
+        )
 
     def settings_of(self, manifest: Manifest) -> WorkerSettings | None:
         """The settings object that a TaskQueue names; None where the project has none of that path."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from arqube_local.adoption.findings import Place
-from arqube_local.adoption.names import Found, Scope, external_name, resolve
+from arqube_local.adoption.names import Found, Scope, class_of, external_name, resolve
 from arqube_local.adoption.values import Known, Value, Variable, argument, evaluate
 from arqube_local.adoption.worker_settings import WorkerSettings
 
@@ -67,7 +67,11 @@ def redis_of(settings: WorkerSettings) -> RedisPlace | None:
 
 def redis_place(scope: Scope, node: ast.expr, *, depth: int = 0) -> RedisPlace | None:
     """What an expression that makes ``RedisSettings`` says."""
+    if depth > _DEEPEST:
+        return None
     found = resolve(scope, node)
+    if isinstance(found, Found) and isinstance(found.node, ast.FunctionDef) and isinstance(node, ast.Attribute):
+        return _returned(found, node, scope, depth)  # a property of the app's settings
     if not isinstance(found, Found) or not isinstance(found.node, ast.Call):
         return None
     scope, call = found.scope, found.node
@@ -83,10 +87,20 @@ def redis_place(scope: Scope, node: ast.expr, *, depth: int = 0) -> RedisPlace |
     if name in {f"{each}.from_dsn" for each in _REDIS_SETTINGS} and (url := argument(call, 0, "dsn")) is not None:
         return RedisPlace(None, None, evaluate(scope, url), scope.at(call))
     maker = resolve(scope, call.func)
-    if isinstance(maker, Found) and isinstance(maker.node, ast.FunctionDef) and depth < _DEEPEST:
-        returned = (each.value for each in ast.walk(maker.node) if isinstance(each, ast.Return) and each.value)
-        return next((redis_place(maker.scope, each, depth=depth + 1) for each in returned), None)
+    if isinstance(maker, Found) and isinstance(maker.node, ast.FunctionDef):
+        return _returned(maker, call.func, scope, depth)
     return None
+
+
+def _returned(function: Found, named: ast.expr, scope: Scope, depth: int) -> RedisPlace | None:
+    """What a function of the project returns; ``self`` in it is what it is named on."""
+    holder = class_of(resolve(scope, named.value)) if isinstance(named, ast.Attribute) else None
+    here = function.scope
+    if isinstance(holder, Found) and isinstance(holder.node, ast.ClassDef):
+        itself = ast.Call(ast.Name(holder.node.name), [], [])
+        here = Scope(here.project, here.module, {"self": Found(holder.scope, itself)})
+    returned = (each.value for each in ast.walk(function.node) if isinstance(each, ast.Return) and each.value)
+    return next((redis_place(here, each, depth=depth + 1) for each in returned), None)
 
 
 def _plain(value: Value) -> Any:

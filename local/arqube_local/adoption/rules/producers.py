@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from arqube_local.adoption.findings import Finding, Level
-from arqube_local.adoption.jobs import inside
+from arqube_local.adoption.jobs import Job, inside
 from arqube_local.adoption.look import Look
 from arqube_local.adoption.names import Found, Scope, external_name
 from arqube_local.adoption.values import argument, known
+from arqube_local.adoption.worker_settings import WorkerSettings
 
 _POOLS: Final = {"arq.create_pool", "arq.connections.create_pool"}
 _RESULTS: Final = {"result", "result_info"}
@@ -40,7 +41,7 @@ class _Enqueued:
 
 def enqueued_in_a_transaction(look: Look) -> Iterator[Finding]:
     """Jobs that may run before, or without, the commit that they belong to."""
-    for function in _functions(look):
+    for function in look.functions:
         commits = [node.lineno for node in inside(function) if isinstance(node, ast.Call) and _calls(node, "commit")]
         within = {
             id(inner)
@@ -145,43 +146,34 @@ def expires_before_due(look: Look) -> Iterator[Finding]:
 
 def result_not_kept(look: Look) -> Iterator[Finding]:
     """Results that are awaited and never kept."""
-    for settings in look.settings:
-        nothing_kept = settings.known("keep_result") == 0 and settings.known("keep_result_forever") is not True
-        for job in look.jobs(settings).all:
-            kept = job.option("keep_result", None if job.cron else 0 if nothing_kept else None)
-            if job.cron or kept != 0 or job.option("keep_result_forever") is True:
-                continue
-            for function in _functions(look):
-                for place in _awaited(function, job.name):
-                    yield Finding(
-                        "result-not-kept",
-                        Level.ERROR,
-                        function.scope.at(place),
-                        f"the result of {job.name} is awaited and keep_result is 0: it raises ResultNotFound",
-                        "keep results for as long as somebody may ask: keep_result=60 at least",
-                    )
+    forgotten = {job.name for settings in look.settings for job in look.jobs(settings).all if _forgets(settings, job)}
+    for function in look.functions if forgotten else ():
+        for name, call in _awaited(function):
+            if name in forgotten:
+                yield Finding(
+                    "result-not-kept",
+                    Level.ERROR,
+                    function.scope.at(call),
+                    f"the result of {name} is awaited and keep_result is 0: it raises ResultNotFound",
+                    "keep results for as long as somebody may ask: keep_result=60 at least",
+                )
 
 
-def _functions(look: Look) -> Iterator[Found]:
-    for module in look.project.modules.values():
-        for node in ast.walk(module.tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                yield Found(Scope(look.project, module), node)
+def _forgets(settings: WorkerSettings, job: Job) -> bool:
+    """Whether a job's result is gone as soon as it is there; cron jobs' are by default, and nobody awaits those."""
+    if job.cron or True in {job.option("keep_result_forever"), settings.known("keep_result_forever")}:
+        return False
+    return bool(job.option("keep_result", settings.known("keep_result")) == 0)
 
 
 def _enqueued(look: Look) -> Iterator[_Enqueued]:
-    for module in look.project.modules.values():
-        for node in ast.walk(module.tree):
-            if isinstance(node, ast.Call) and _calls(node, "enqueue_job"):
-                yield _Enqueued(Scope(look.project, module), node)
+    return (_Enqueued(scope, call) for scope, call in look.calls if _calls(call, "enqueue_job"))
 
 
 def _pools(look: Look) -> Iterator[tuple[Scope, ast.Call]]:
-    for module in look.project.modules.values():
-        scope = Scope(look.project, module)
-        for node in ast.walk(module.tree):
-            if isinstance(node, ast.Call) and external_name(scope, node.func) in _POOLS:
-                yield scope, node
+    for scope, call in look.calls:
+        if external_name(scope, call.func) in _POOLS:
+            yield scope, call
 
 
 def _calls(node: ast.AST, method: str) -> bool:
@@ -198,24 +190,20 @@ def _begins(item: ast.withitem) -> bool:
     return _calls(item.context_expr, "begin")
 
 
-def _awaited(function: Found, job: str) -> Iterator[ast.Call]:
-    """Where a function awaits the result of a job that it has enqueued itself."""
-    named: set[str] = set()
+def _awaited(function: Found) -> Iterator[tuple[str, ast.Call]]:
+    """The jobs that a function enqueues and whose results it awaits, each by its function's name."""
+    jobs: dict[str, str] = {}
     for node in inside(function):
-        value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+        value = node.value if isinstance(node, ast.Assign) else None
         value = value.value if isinstance(value, ast.Await) else value
-        if (
-            isinstance(value, ast.Call)
-            and _Enqueued(function.scope, value).name == job
-            and _calls(value, "enqueue_job")
-        ):
-            targets = node.targets if isinstance(node, ast.Assign) else []
-            named |= {target.id for target in targets if isinstance(target, ast.Name)}
+        if isinstance(node, ast.Assign) and isinstance(value, ast.Call) and _calls(value, "enqueue_job"):
+            name = _Enqueued(function.scope, value).name
+            jobs |= {target.id: name for target in node.targets if isinstance(target, ast.Name) and name}
         asked = node.func if isinstance(node, ast.Call) else None
         if isinstance(node, ast.Call) and isinstance(asked, ast.Attribute) and asked.attr in _RESULTS:
             holder = asked.value
-            if isinstance(holder, ast.Name) and holder.id in named:
-                yield node
+            if isinstance(holder, ast.Name) and holder.id in jobs:
+                yield jobs[holder.id], node
 
 
 RULES: Final = (
