@@ -25,6 +25,8 @@ DEFAULT_CONCURRENCY: Final = 10
 _MOST_CONCURRENCY: Final = 1000
 _DAY_S: Final = 86_400
 _LONGEST_NAME: Final = 50
+_COMMON_NAMES: Final = {"app", "arq", "core", "get", "jobs", "main", "make", "settings", "tasks", "worker", "workers"}
+"""Names of classes and modules that say nothing of what the worker is for."""
 _PLACEHOLDER: Final = "CHANGE ME: such as registry.example/{name}:1.0.0"
 """No image: it holds spaces, so that ``kubectl apply`` refuses it and names the field."""
 
@@ -234,26 +236,26 @@ def _user(look: Look) -> Choice | None:
 
 
 def _names(look: Look) -> list[str]:
-    """A name for each: of its class, else of its module, else of the project."""
-    plain = []
-    for each in look.settings:
-        *holders, last = each.target.replace(":", ".").split(".")
-        words = re.sub(r"(Worker)?_?(Settings|settings|SETTINGS)$", "", last).strip("_")
-        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", words)
-        words = "" if words.lower() in {"worker", "arq", "make", "get"} else words
-        plain.append((_dns(words), _dns(holders[-1] if holders else "")))
-    counts = Counter(first for first, _ in plain)
+    """A name for each: of its class, else of its package, else of the project."""
+    own = [_own_name(each) for each in look.settings]
+    counts = Counter(name for name, _ in own)
     app = _app_name(look)
-    named = [
-        first if first and counts[first] == 1 else second if counts[first] > 1 and second else app
-        for first, second in plain
-    ]
     seen: Counter[str] = Counter()
-    unique = []
-    for name in named:
-        seen[name] += 1
-        unique.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
-    return unique
+    names = []
+    for name, package in own:
+        chosen = name if name and counts[name] == 1 else package if len(own) > 1 and package else app
+        seen[chosen] += 1
+        names.append(chosen if seen[chosen] == 1 else f"{chosen}-{seen[chosen]}")
+    return names
+
+
+def _own_name(settings: WorkerSettings) -> tuple[str, str]:
+    """What is particular in the names of its class and of the modules that it stands in; empty where nothing is."""
+    *holders, last = settings.target.replace(":", ".").split(".")
+    words = re.sub(r"(Worker)?_?(Settings|settings|SETTINGS)$", "", last)
+    words = _dns(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", words))
+    particular = [each for each in map(_dns, holders) if each not in _COMMON_NAMES]
+    return "" if words in _COMMON_NAMES else words, particular[-1] if particular else ""
 
 
 def _app_name(look: Look) -> str:
