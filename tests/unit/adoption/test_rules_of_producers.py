@@ -75,6 +75,14 @@ def api(*pairs: tuple[str, str]) -> dict[str, str]:
             "_expires=60",
         ),
         case(
+            "a pool lets payloads live shorter than the settings say",
+            api(('default_queue_name="mail",', 'default_queue_name="mail", expires_extra_ms=3_600_000,')),
+            "payload-life",
+            "warning",
+            API,
+            "create_pool(",
+        ),
+        case(
             "a due time has no zone",
             api(("datetime.now(tz=timezone.utc)", "datetime.now()")),
             "naive-due-time",

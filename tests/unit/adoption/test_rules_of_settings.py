@@ -103,6 +103,14 @@ def test_nothing_is_found_in_the_well_written_project() -> None:
             "handle_signals",
         ),
         case(
+            "a timeout is switched off",
+            worker(("job_timeout = 60", "job_timeout = None")),
+            "no-timeout",
+            "error",
+            WORKER,
+            "job_timeout",
+        ),
+        case(
             "jobs must not run again",
             worker(("max_jobs = 20", "max_jobs = 20\n            retry_jobs = False")),
             "retry-jobs-off",

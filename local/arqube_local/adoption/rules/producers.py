@@ -18,6 +18,8 @@ from arqube_local.adoption.worker_settings import WorkerSettings
 _POOLS: Final = {"arq.create_pool", "arq.connections.create_pool"}
 _RESULTS: Final = {"result", "result_info"}
 _DEFAULT_QUEUE: Final = "arq:queue"
+_DEFAULT_LIFE_MS: Final = 86_400_000
+"""arq's ``expires_extra_ms``."""
 _NAIVE: Final = {"datetime.datetime.now", "datetime.datetime.today"}
 
 
@@ -144,6 +146,22 @@ def expires_before_due(look: Look) -> Iterator[Finding]:
                 )
 
 
+def payload_life(look: Look) -> Iterator[Finding]:
+    """Payloads that die while their jobs wait, as the worker does not know how long producers let them live."""
+    lives = {settings.known("expires_extra_ms", _DEFAULT_LIFE_MS) for settings in look.settings}
+    for scope, call in _pools(look):
+        given = known(scope, argument(call, 99, "expires_extra_ms"), _DEFAULT_LIFE_MS)
+        if lives and given not in lives:
+            yield Finding(
+                "payload-life",
+                Level.WARNING,
+                scope.at(call),
+                f"this pool's payloads live {given / 1000:g} s beyond their due time and the settings say otherwise: the"
+                " worker takes that for a wish, and lets payloads of waiting jobs expire",
+                "set the same expires_extra_ms in the settings, or leave it out in both",
+            )
+
+
 def result_not_kept(look: Look) -> Iterator[Finding]:
     """Results that are awaited and never kept."""
     forgotten = {job.name for settings in look.settings for job in look.jobs(settings).all if _forgets(settings, job)}
@@ -212,5 +230,6 @@ RULES: Final = (
     unread_queue,
     pool_without_serializer,
     expires_before_due,
+    payload_life,
     result_not_kept,
 )

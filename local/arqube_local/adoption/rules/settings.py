@@ -11,6 +11,7 @@ from typing import Final
 from arqube_local.adoption.findings import Finding, Level, Place
 from arqube_local.adoption.look import Look
 from arqube_local.adoption.redis_of import LOOPBACK, redis_of
+from arqube_local.adoption.values import Known
 from arqube_local.adoption.worker_settings import WorkerSettings
 from arqube_worker.settings import DEFAULT_SHUTDOWN_TIMEOUT_S, PARAMETERS
 
@@ -189,6 +190,19 @@ def without_meaning(look: Look) -> Iterator[Finding]:
                 yield Finding("without-meaning", Level.NOTE, where, what, "nothing to do")
 
 
+def no_timeout(look: Look) -> Iterator[Finding]:
+    """A timeout that is switched off, which arq cannot do."""
+    for settings in look.settings:
+        if settings.value("job_timeout") == Known(None):
+            yield Finding(
+                "no-timeout",
+                Level.ERROR,
+                _at(settings, "job_timeout"),
+                "job_timeout = None makes a worker end at its start, as arq reckons with the longest timeout",
+                "write a number of seconds that no job takes: job_timeout = 86_400",
+            )
+
+
 def shared_queue(look: Look) -> Iterator[Finding]:
     """Workers that take each other's jobs."""
     first: dict[str, WorkerSettings] = {}
@@ -278,6 +292,7 @@ RULES: Final = (
     signals_off,
     no_second_run,
     without_meaning,
+    no_timeout,
     shared_queue,
     timeout_beyond_shutdown,
 )
