@@ -57,7 +57,7 @@ def report(target: str, environ: Mapping[str, str]) -> dict[str, Any]:
             {
                 "name": name,
                 "timeout_s": worker.job_timeout_s if function.timeout_s is None else function.timeout_s,
-                "max_tries": worker.max_tries if function.max_tries is None else function.max_tries,
+                "max_tries": worker.endings.most_tries(name),
             }
             for name, function in worker.functions.items()
             if name not in crons
@@ -74,7 +74,7 @@ def warnings(loaded: LoadedSettings, configuration: Configuration) -> list[str]:
     """What the author of the settings may not expect."""
     found = []
     for name in loaded.unknown:
-        near = difflib.get_close_matches(name, settings.PARAMETERS, n=1)
+        near = difflib.get_close_matches(name, settings.PARAMETERS | settings.OURS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         found.append(f"arq knows no setting {name!r} and drops it{hint}")
     if loaded.inherited:
@@ -86,6 +86,10 @@ def warnings(loaded: LoadedSettings, configuration: Configuration) -> list[str]:
     return found
 
 
+def _timeout(seconds: float | None) -> str:
+    return "no timeout" if seconds is None else f"timeout {seconds:g} s"
+
+
 def _lines(found: Mapping[str, Any]) -> list[str]:
     if "error" in found:
         return [f"{found['settings']} would not run: {found['error']}"]
@@ -95,7 +99,7 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
         f"  concurrency  {found['concurrency']} jobs at once; {found['shutdown_timeout_s']:g} s to finish at a stop",
     ]
     lines += [
-        f"  function     {job['name']} (timeout {job['timeout_s']:g} s, {job['max_tries']} tries)"
+        f"  function     {job['name']} ({_timeout(job['timeout_s'])}, {job['max_tries']} tries)"
         for job in found["functions"]
     ]
     lines += [f"  cron job     {job['name']} (next run {job['next_run']})" for job in found["cron_jobs"]]

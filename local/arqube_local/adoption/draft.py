@@ -165,9 +165,9 @@ def _shutdown(look: Look, settings: WorkerSettings, report: Mapping[str, Any]) -
     wait_s, found = settings.known("job_completion_wait"), settings.get("job_completion_wait")
     if found is not None and isinstance(wait_s, int | float) and wait_s:
         choice = Choice(float(wait_s), f"job_completion_wait ({found.place})")
-    elif "functions" in report:
-        longest = max(report["functions"], key=lambda job: float(job["timeout_s"]), default={"timeout_s": 30.0})
-        choice = Choice(longest["timeout_s"], f"so long {longest.get('name', 'a job')} may run, as imported")
+    elif jobs := [job for job in report.get("functions", ()) if job["timeout_s"] is not None]:
+        longest = max(jobs, key=lambda job: float(job["timeout_s"]))
+        choice = Choice(float(longest["timeout_s"]), f"so long {longest['name']} may run, as imported")
     else:
         given = max(timeouts(look, settings), key=lambda each: each.seconds)
         source = f"{given.place}" if given.explicit else "arq's default timeout"

@@ -14,7 +14,7 @@ from arqube_local.adoption.findings import Place
 from arqube_local.adoption.names import Found, Scope, lineage, members, resolve
 from arqube_local.adoption.sources import Module, Project, defined_by
 from arqube_local.adoption.values import Value, argument, evaluate, known
-from arqube_worker.settings import PARAMETERS
+from arqube_worker.settings import OURS, PARAMETERS
 
 _COMMAND: Final = re.compile(r"\b(?:arq|arqube-worker)\b[\"',\s]+(?P<target>[A-Za-z_][\w.]*[.:][A-Za-z_]\w*)")
 
@@ -104,7 +104,7 @@ def _within(project: Project, module: Module) -> Iterator[WorkerSettings]:
         names = {*own, *inherited}
         if not names & {"functions", "cron_jobs"}:
             continue
-        others = (names & PARAMETERS) - {"functions", "cron_jobs"}
+        others = (names & (PARAMETERS | OURS)) - {"functions", "cron_jobs"}
         uses_arq = any(each.partition(".")[0] == "arq" for each in module.imports.values())
         if others or uses_arq or name.endswith("WorkerSettings"):
             target, named_at = _target(project, module, name)
@@ -125,7 +125,7 @@ def _shape(found: Found, depth: int) -> Shape | None:
             name: value
             for base in reversed([each for each in lineage(found) if isinstance(each, Found)][1:])
             for name, value in members(base).items()
-            if name not in own and name in PARAMETERS
+            if name not in own and name in PARAMETERS | OURS
         }
         return own, inherited
     if isinstance(node, ast.Dict):

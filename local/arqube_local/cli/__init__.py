@@ -29,14 +29,23 @@ _COMMANDS: Final = {
         "init",
         "Write a TaskQueue for each settings object of a project, with the reason of each value beside it.",
     ),
+    "jobs": _Entry("jobs", "jobs", "Look at the jobs of a queue and their tries, cancel them, or run them again."),
     "local": _Entry(
         "local",
         "local",
         "Run a cluster on this machine: API server, controllers, operator, Redis, and pods as processes.",
     ),
+    "queues": _Entry(
+        "queues",
+        "queues",
+        "Tell what waits and runs in a queue and how many workers it has; NAMEs are more queues of the same Redis.",
+    ),
     "record": _Entry("record", "record", "Record the arrivals of a live queue as CSV, for arqube simulate --load."),
     "simulate": _Entry(
         "simulate", "simulate_", "Simulate how a TaskQueue scales under a load, beside KEDA and the HPA."
+    ),
+    "workers": _Entry(
+        "workers", "workers", "Tell what the workers of a queue do; plain arq's say nothing of themselves."
     ),
 }
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 from arqube_local.adoption.findings import Finding, Level, document
-from arqube_local.text import printable
+from arqube_local.text import printable, to_json
 
 _NARROWEST: Final = 30
 _LEVEL: Final = 9
@@ -42,10 +41,5 @@ def summary(findings: Sequence[Finding]) -> str:
 def as_json(findings: Sequence[Finding]) -> str:
     """All of them, with the number of each level."""
     counts = Counter(each.level for each in findings)
-    return json.dumps(
-        {
-            "findings": [document(each) for each in findings],
-            **{f"{level.value}s": counts[level] for level in Level},
-        },
-        indent=2,
-    )
+    numbers = {f"{level.value}s": counts[level] for level in Level}
+    return to_json({"findings": [document(each) for each in findings], **numbers})

@@ -106,7 +106,7 @@ def test_nothing_is_found_in_the_well_written_project() -> None:
             "a timeout is switched off",
             worker(("job_timeout = 60", "job_timeout = None")),
             "no-timeout",
-            "error",
+            "warning",
             WORKER,
             "job_timeout",
         ),

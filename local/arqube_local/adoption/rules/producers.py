@@ -156,8 +156,8 @@ def payload_life(look: Look) -> Iterator[Finding]:
                 "payload-life",
                 Level.WARNING,
                 scope.at(call),
-                f"this pool's payloads live {given / 1000:g} s beyond their due time and the settings say otherwise: the"
-                " worker takes that for a wish, and lets payloads of waiting jobs expire",
+                f"this pool's payloads live {given / 1000:g} s beyond their due time and the settings say otherwise:"
+                " the worker takes that for a wish, and lets payloads of waiting jobs expire",
                 "set the same expires_extra_ms in the settings, or leave it out in both",
             )
 

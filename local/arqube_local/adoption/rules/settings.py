@@ -13,12 +13,10 @@ from arqube_local.adoption.look import Look
 from arqube_local.adoption.redis_of import LOOPBACK, redis_of
 from arqube_local.adoption.values import Known
 from arqube_local.adoption.worker_settings import WorkerSettings
-from arqube_worker.settings import DEFAULT_SHUTDOWN_TIMEOUT_S, PARAMETERS
+from arqube_worker.settings import DEFAULT_SHUTDOWN_TIMEOUT_S, OURS, PARAMETERS
 
 DEFAULT_JOB_TIMEOUT_S: Final = 300.0
 """arq's."""
-_OURS: Final = {"retry_policy"}
-"""Settings that arq does not know, and Arqube's worker does."""
 
 
 def broken_python(look: Look) -> Iterator[Finding]:
@@ -63,9 +61,9 @@ def unknown_setting(look: Look) -> Iterator[Finding]:
     """Names that arq drops in silence."""
     for settings in look.settings:
         for name, found in settings.own.items():
-            if name.startswith("_") or name in PARAMETERS | _OURS or not isinstance(found.node, ast.expr):
+            if name.startswith("_") or name in PARAMETERS | OURS or not isinstance(found.node, ast.expr):
                 continue
-            near = difflib.get_close_matches(name, PARAMETERS, n=1)
+            near = difflib.get_close_matches(name, PARAMETERS | OURS, n=1)
             remedy = f"did you mean {near[0]!r}?" if near else "move it out of the settings, or begin it with _"
             yield Finding(
                 "unknown-setting",
@@ -191,15 +189,16 @@ def without_meaning(look: Look) -> Iterator[Finding]:
 
 
 def no_timeout(look: Look) -> Iterator[Finding]:
-    """A timeout that is switched off, which arq cannot do."""
+    """A timeout that is switched off."""
     for settings in look.settings:
         if settings.value("job_timeout") == Known(None):
             yield Finding(
                 "no-timeout",
-                Level.ERROR,
+                Level.WARNING,
                 _at(settings, "job_timeout"),
-                "job_timeout = None makes a worker end at its start, as arq reckons with the longest timeout",
-                "write a number of seconds that no job takes: job_timeout = 86_400",
+                "without a timeout a job that hangs holds its slot for good; and plain arq on the same queue takes jobs"
+                " of more than 10 s for dead, and runs them again",
+                "write the seconds that no job takes: job_timeout = 86_400",
             )
 
 
