@@ -26,6 +26,8 @@ print("imported:", *{name.partition(".")[0] for name in sys.modules})
     [
         pytest.param(["--help"], HEAVY_WITHOUT_A_QUEUE, id="the list of commands needs none of them"),
         pytest.param(["explain", "--help"], HEAVY_WITHOUT_A_QUEUE, id="the help of explain needs none of its own"),
+        pytest.param(["check", "--help"], HEAVY_WITHOUT_A_QUEUE, id="so does that of check"),
+        pytest.param(["init", "--help"], HEAVY_WITHOUT_A_QUEUE, id="so does that of init"),
         pytest.param(["dlq", "--help"], HEAVY, id="the help of dlq needs Redis's client at most"),
         pytest.param(["dlq", "list", "--help"], HEAVY, id="so does that of its commands"),
         pytest.param(["record", "--help"], HEAVY, id="so does that of record"),

@@ -312,6 +312,14 @@ def test_check_warns(loaded: LoadedSettings, environ: dict[str, str], expected: 
     assert check.warnings(loaded, settings.configure(loaded, environ)) == expected
 
 
+def test_check_prints_a_function_without_a_timeout(
+    module: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = module("class WorkerSettings:\n    functions = [send]\n    job_timeout = None")
+    assert check.command([target + ".WorkerSettings"], {}) == 0
+    assert "send (no timeout, 5 tries)" in capsys.readouterr().out
+
+
 def test_check_reports_functions_and_cron_jobs(module: Callable[[str], str]) -> None:
     target = module(
         """

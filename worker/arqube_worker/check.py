@@ -86,6 +86,10 @@ def warnings(loaded: LoadedSettings, configuration: Configuration) -> list[str]:
     return found
 
 
+def _timeout(seconds: float | None) -> str:
+    return "no timeout" if seconds is None else f"timeout {seconds:g} s"
+
+
 def _lines(found: Mapping[str, Any]) -> list[str]:
     if "error" in found:
         return [f"{found['settings']} would not run: {found['error']}"]
@@ -95,7 +99,7 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
         f"  concurrency  {found['concurrency']} jobs at once; {found['shutdown_timeout_s']:g} s to finish at a stop",
     ]
     lines += [
-        f"  function     {job['name']} (timeout {job['timeout_s']:g} s, {job['max_tries']} tries)"
+        f"  function     {job['name']} ({_timeout(job['timeout_s'])}, {job['max_tries']} tries)"
         for job in found["functions"]
     ]
     lines += [f"  cron job     {job['name']} (next run {job['next_run']})" for job in found["cron_jobs"]]

@@ -17,8 +17,18 @@ class _Entry(NamedTuple):
 
 
 _COMMANDS: Final = {
+    "check": _Entry(
+        "check",
+        "check",
+        "Find what would go wrong in a project whose arq workers are to run as TaskQueues, with the remedy.",
+    ),
     "dlq": _Entry("dlq", "dlq", "Look at jobs that have failed for good, run them again, or forget them."),
     "explain": _Entry("explain", "explain", "Tell why a TaskQueue has as many workers as it has."),
+    "init": _Entry(
+        "init",
+        "init",
+        "Write a TaskQueue for each settings object of a project, with the reason of each value beside it.",
+    ),
     "jobs": _Entry("jobs", "jobs", "Look at the jobs of a queue and their tries, cancel them, or run them again."),
     "local": _Entry(
         "local",
