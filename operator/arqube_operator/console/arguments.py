@@ -1,4 +1,4 @@
-"""A job's arguments as text, for those who may see them. Nothing is loaded: JSON is read, all else is shown as bytes."""
+"""A job's arguments as text, for those who may see them. Nothing is loaded: JSON is read, else bytes are shown."""
 
 from __future__ import annotations
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from arqube_operator.console.sessions import Sessions
 
@@ -33,8 +34,6 @@ HEADERS: Final = {
 _OWN_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _FORM: Final = "application/x-www-form-urlencoded"
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 ErrorPage = Callable[[web.Request, int, str], web.Response]
 
 log = structlog.get_logger(__name__)
@@ -94,4 +93,4 @@ async def _check_form(request: web.Request, sessions: Sessions) -> None:
         raise web.HTTPForbidden(text="Sign in first: your session is over, or there was none.")
     key = (await request.post()).get(FORM_KEY)
     if not isinstance(key, str) or not sessions.is_form_key(key, cookie):
-        raise web.HTTPForbidden(text="The form is too old, or was not made here. Go back, reload the page and try again.")
+        raise web.HTTPForbidden(text="The form is too old, or was not made here: go back, reload and try again.")

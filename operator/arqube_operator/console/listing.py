@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Final
 
 from arqube_operator.console.view import Seen
@@ -15,7 +15,7 @@ PAGE: Final = 100
 """TaskQueues on one page."""
 
 
-class Only(str, Enum):
+class Only(StrEnum):
     """Which TaskQueues to list."""
 
     ALL = "all"

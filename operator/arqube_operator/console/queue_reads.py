@@ -42,7 +42,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All that is known of one job: its record, if there is one, and what remains of it as a dead letter, if it is one."""
+    """All that is known of one job: its record, and what remains of it as a dead letter; at least one of them."""
 
     record: JobRecord | None
     remains: Remains | None

@@ -1,11 +1,12 @@
 """From values to pages: the templates, and how numbers, times and texts are written in them.
 
-Every value is escaped, and characters that cannot be seen are marked: a job's id or a traceback is somebody else's text.
+Every value is escaped, and characters that cannot be seen are marked: ids and tracebacks are somebody else's texts.
 """
 
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -62,6 +63,7 @@ def _environment() -> Environment:
         "age": lambda seconds: age(max(0, int(seconds))),
         "count": lambda number: "–" if number is None else f"{number:,}",  # noqa: RUF001 - an en dash is meant
         "cut": _cut,
+        "instant": lambda text: int(datetime.fromisoformat(text).timestamp() * 1000),
         "linkable": lambda text: len(quote(text, safe="")) <= LONGEST_LINK,
         "moment": _moment,
         "quoted": lambda text: quote(text, safe=""),

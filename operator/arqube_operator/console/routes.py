@@ -94,7 +94,9 @@ class Console:
         seen = self._seen(request)
         now_ms = _now_ms(seen)
         spec, scaling = seen.known.spec, seen.known.status.scaling
-        work = await self._ask(seen, lambda redis, queue: queue_reads.read_work(redis, queue, seen.known.identity.uid, now_ms))
+        work = await self._ask(
+            seen, lambda redis, queue: queue_reads.read_work(redis, queue, seen.known.identity.uid, now_ms)
+        )
         return self._page(
             request,
             "queue",

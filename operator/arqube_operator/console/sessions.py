@@ -1,7 +1,7 @@
 """Who may write: the token, the sessions that stand for it, the keys of forms, and the pause after a wrong token.
 
-A session is a signed cookie and nothing is kept of it. The keys are made from a secret of this process and the token, so
-that a restart or another token ends all sessions.
+A session is a signed cookie and nothing is kept of it. The keys are made from a secret of this process and the token,
+so that a restart or another token ends all sessions.
 """
 
 from __future__ import annotations

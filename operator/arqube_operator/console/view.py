@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from arqube_operator.decide.state import Deployment, Pod
 from arqube_operator.observe.cluster import ClusterCache, Key
@@ -28,7 +28,7 @@ class Seen:
     known: KnownTaskQueue
     deployment: Deployment | None = None
     pods: tuple[Pod, ...] = ()
-    reading: Reading = Reading()
+    reading: Reading = field(default_factory=Reading)
     address: RedisAddress | None = None
 
     @property
