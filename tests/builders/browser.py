@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import shutil
-import signal
+import subprocess
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import count
@@ -53,10 +54,6 @@ class Page:
         async with asyncio.timeout(60):
             return await answer
 
-    async def prepare(self) -> None:
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            await self.call(f"{domain}.enable")
-
     async def look(self, width: int, height: int, *, dark: bool = False) -> None:
         """Be a screen of that size, of somebody who likes it dark or light."""
         await self.call(
@@ -65,11 +62,17 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.call("Emulation.setEmulatedMedia", features=[scheme])
 
-    async def open(self, url: str) -> None:
+    @asynccontextmanager
+    async def navigation(self) -> AsyncIterator[None]:
+        """What is done within leads to another page, which is there at the end."""
         self._loaded.clear()
-        await self.call("Page.navigate", url=url)
+        yield
         async with asyncio.timeout(60):
             await self._loaded.wait()
+
+    async def open(self, url: str) -> None:
+        async with self.navigation():
+            await self.call("Page.navigate", url=url)
 
     async def run(self, script: str) -> Any:
         """The value of an expression in the page; a promise is waited for."""
@@ -78,11 +81,9 @@ class Page:
         return told["result"].get("value")
 
     async def click(self, selector: str) -> None:
-        """Click, where that leads to another page, and wait for it."""
-        self._loaded.clear()
-        await self.run(f"document.querySelector({selector!r}).click()")
-        async with asyncio.timeout(60):
-            await self._loaded.wait()
+        """Click what leads to another page."""
+        async with self.navigation():
+            await self.run(f"document.querySelector({selector!r}).click()")
 
     async def press(self, key: str, code: int) -> None:
         """Press and release a key."""
@@ -93,7 +94,7 @@ class Page:
 
     async def picture(self, path: Path, *, whole: bool = False) -> None:
         shot = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(shot["data"]))
+        await asyncio.to_thread(path.write_bytes, base64.b64decode(shot["data"]))
 
     async def _read(self) -> None:
         async for message in self._socket:
@@ -112,43 +113,51 @@ class Page:
                 self.complaints.append(told["params"]["entry"]["text"])
 
 
-@asynccontextmanager
-async def open_page(binary: str) -> AsyncIterator[Page]:
-    """A tab of a Chromium of its own, with an empty profile; both go at the end."""
-    with tempfile.TemporaryDirectory(prefix="arqube-chromium-", ignore_cleanup_errors=True) as profile:
-        process = await asyncio.create_subprocess_exec(
-            binary,
-            *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"),
-            *("--no-first-run", "--disable-extensions", "--disable-background-networking", "--disable-sync"),
-            *("--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"),
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        try:
-            async with aiohttp.ClientSession() as session:
-                page = await _attach(session, Path(profile, "DevToolsActivePort"))
-                try:
-                    await page.prepare()
-                    yield page
-                    await page.call("Browser.close")
-                finally:
-                    await page.close()
-        finally:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), 20)
-            if process.returncode is None:
-                process.send_signal(signal.SIGKILL)
-                await process.wait()
+class Chromium:
+    """A browser of its own with an empty profile; a context manager."""
 
+    def __init__(self, binary: str) -> None:
+        self._binary = binary
+        self._profile = tempfile.TemporaryDirectory(prefix="arqube-chromium-", ignore_cleanup_errors=True)
+        self._process: subprocess.Popen[bytes] | None = None
 
-async def _attach(session: aiohttp.ClientSession, told: Path) -> Page:
-    async with asyncio.timeout(START_TIMEOUT_S):
-        while not (told.exists() and told.read_text().strip()):  # noqa: ASYNC240 - a file of ours, in memory
-            await asyncio.sleep(0.05)
-        port = told.read_text().splitlines()[0]  # noqa: ASYNC240
-        while True:
-            async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
-                tabs = [tab for tab in await answer.json() if tab["type"] == "page"]
-            if tabs:
-                return Page(await session.ws_connect(tabs[0]["webSocketDebuggerUrl"], max_msg_size=0))
-            await asyncio.sleep(0.05)
+    def __enter__(self) -> Chromium:
+        command = [
+            *(self._binary, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+            *("--hide-scrollbars", "--no-first-run", "--disable-extensions", "--disable-background-networking"),
+            *("--disable-sync", "--remote-debugging-port=0", f"--user-data-dir={self._profile.name}", "about:blank"),
+        ]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        told, deadline = Path(self._profile.name, "DevToolsActivePort"), time.monotonic() + START_TIMEOUT_S
+        while not (told.exists() and "/" in told.read_text()):  # its second line is a path
+            assert self._process.poll() is None, "Chromium has ended"
+            assert time.monotonic() < deadline, "Chromium did not start"
+            time.sleep(0.05)
+        self._url = f"http://127.0.0.1:{told.read_text().splitlines()[0]}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._profile.cleanup()
+
+    @asynccontextmanager
+    async def tab(self) -> AsyncIterator[Page]:
+        """A tab of somebody who was nowhere before."""
+        async with aiohttp.ClientSession() as session:
+            async with session.put(f"{self._url}/json/new") as answer:
+                told = await answer.json(content_type=None)
+            page = Page(await session.ws_connect(told["webSocketDebuggerUrl"], max_msg_size=0))
+            try:
+                for domain in ("Page", "Runtime", "Log", "Network"):
+                    await page.call(f"{domain}.enable")
+                await page.call("Network.clearBrowserCookies")
+                yield page
+                await page.call("Page.close")
+            finally:
+                await page.close()

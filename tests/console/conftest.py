@@ -1,7 +1,8 @@
-"""The console over TaskQueues as a cluster's watch tells of them, and queues in a real Redis that the operator reads."""
+"""The console over TaskQueues as a watch tells of them, and queues in a real Redis that the operator reads."""
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -30,6 +31,7 @@ from arqube_queue import heartbeat, job_tries, keys
 from arqube_queue.connection import RedisAddress
 from arqube_queue.model import Heartbeat
 from arqube_queue.snapshot import SnapshotQuery
+from builders.browser import NAMES, find_chromium
 
 TOKEN = "a-token-of-the-tests"  # noqa: S105 - of a console that lives as long as a test
 TRACEBACK = 'Traceback (most recent call last):\n  File "mail.py", line 3, in send\nValueError: no such mail\n'
@@ -70,8 +72,11 @@ class Scene:
 
     def task_queue(self, key: Key = SHOP, *, status: dict[str, Any] | None = None, **spec: Any) -> None:
         metadata = {
-            **{"namespace": key.namespace, "name": key.name, "uid": f"uid-of-{key.name}"},
-            **{"generation": 1, "resourceVersion": self.version()},
+            "namespace": key.namespace,
+            "name": key.name,
+            "uid": f"uid-of-{key.name}",
+            "generation": 1,
+            "resourceVersion": self.version(),
         }
         body = {
             "apiVersion": "arqube.dev/v1alpha1",
@@ -93,8 +98,12 @@ class Scene:
         def metadata(name: str) -> dict[str, Any]:
             created = stamp(time.time() - 600)
             return {
-                **{"namespace": key.namespace, "name": name, "labels": labels, "creationTimestamp": created},
-                **{"resourceVersion": self.version(), "generation": 1},
+                "namespace": key.namespace,
+                "name": name,
+                "labels": labels,
+                "creationTimestamp": created,
+                "resourceVersion": self.version(),
+                "generation": 1,
             }
 
         live = {"replicas": wanted, "readyReplicas": ready}
@@ -104,9 +113,12 @@ class Scene:
         for pod in pods:
             self.cache.put_pod({"metadata": metadata(pod["name"]), "status": pod.get("status", {})})
 
+    def query(self, key: Key) -> SnapshotQuery:
+        return SnapshotQuery(f"arq:{key.name}", owner=f"uid-of-{key.name}")
+
     async def read(self, key: Key = SHOP) -> None:
         """Have the operator read the queue, and again what comes to it from now on."""
-        self.observer.watch(key, self.address, SnapshotQuery(f"arq:{key.name}", owner=f"uid-of-{key.name}"))
+        self.observer.watch(key, self.address, self.query(key))
         await self.eventually(lambda: self.observer.reading(key).snapshot, within_s=30)
 
     async def read_anew(self, key: Key = SHOP) -> None:
@@ -119,13 +131,23 @@ class Scene:
         due = int(time.time() * 1000) - 12_000
         await self.redis.zadd(f"arq:{key.name}", {f"job-{number}": due for number in range(jobs)})
 
+    async def run(self, jobs: int, key: Key = SHOP) -> None:
+        """Have the first of those that wait run, as a worker's lease shows them."""
+        for number in range(jobs):
+            await self.redis.set(f"arq:in-progress:job-{number}", "1")
+
     async def bury(self, job_id: str, key: Key = SHOP, *, age_s: float = 90, **fields: Any) -> None:
         """Write a dead letter as a worker does."""
         queue, died_ms = f"arq:{key.name}", int((time.time() - age_s) * 1000)
         letter = {
             "payload": serialize_job("send_email", ("user-17",), {"retry": 3}, None, died_ms - 5000),
-            **{"reason": "failed", "function": "send_email", "error": "ValueError: no such mail"},
-            **{"traceback": TRACEBACK, "tries": 5, "enqueued_ms": died_ms - 5000, "died_ms": died_ms},
+            "reason": "failed",
+            "function": "send_email",
+            "error": "ValueError: no such mail",
+            "traceback": TRACEBACK,
+            "tries": 5,
+            "enqueued_ms": died_ms - 5000,
+            "died_ms": died_ms,
             "worker": f"{key.name}-worker-1",
         }
         await self.redis.hset(keys.dead_letter(queue, job_id), mapping={**letter, **fields})  # type: ignore[misc]
@@ -157,6 +179,8 @@ async def scene(redis: Redis, redis_server: RedisServer, eventually: Eventually)
 
 class Visit:
     """A browser without a window: cookies are kept, redirections are not followed."""
+
+    token = TOKEN
 
     def __init__(self, session: aiohttp.ClientSession, url: str, console: Console) -> None:
         self.session, self.url, self.console = session, url, console
@@ -219,11 +243,18 @@ async def busy_shop(scene: Scene) -> Scene:
                 "limit": "MaxReplicas",
                 "terms": [
                     {"name": "Arrivals", "replicas": 2.63, "message": "13.8 jobs/s x 0.963 s = 13.3 busy slots"},
-                    {"name": "Backlog", "replicas": 7.91, "message": "203 waiting of 0.963 s each, the oldest for 12 s"},
+                    {
+                        "name": "Backlog",
+                        "replicas": 7.91,
+                        "message": "203 waiting of 0.963 s each, the oldest for 9 s",
+                    },
                 ],
                 "lastChange": {
-                    **{"time": stamp(time.time() - 75), "from": 1, "to": 3},
-                    **{"reason": "ScalingUp", "message": "203 waiting"},
+                    "time": stamp(time.time() - 75),
+                    "from": 1,
+                    "to": 3,
+                    "reason": "ScalingUp",
+                    "message": "203 waiting",
                 },
             },
             "conditions": [condition("Ready", "True", "Ready", "the queue is read and its workers take jobs")],
@@ -240,7 +271,8 @@ async def busy_shop(scene: Scene) -> Scene:
         {"name": "emails-worker-2", "status": ready},
         {"name": "emails-worker-3", "status": pulling},
     )
-    await scene.wait(203)
+    await scene.wait(217)
+    await scene.run(14)
     await scene.beat("emails-worker-1", 10, finished={"succeeded": 1840, "failed": 3}, run_seconds=1775.0)
     await scene.beat("emails-worker-2", 4, finished={"succeeded": 912}, run_seconds=878.0)
     for number in range(3):
@@ -255,3 +287,13 @@ async def busy_shop(scene: Scene) -> Scene:
 def stamped() -> Callable[..., dict[str, Any]]:
     """Makes conditions of a TaskQueue."""
     return condition
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    binary = find_chromium()
+    if binary is None:
+        told = f"no browser: none of {', '.join(NAMES)} is on PATH"
+    else:
+        version = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=60, check=False)
+        told = version.stdout.strip() or binary
+    terminalreporter.write_line(f"console: {told}")

@@ -19,7 +19,7 @@ async def test_the_list_shows_depth_workers_and_why(busy_shop: Any, serve: Serve
     status, text = await (await serve()).get("/")
 
     assert status == 200
-    for shown in ("203", "2 / 3", "of 3", "more would help, but no more are allowed", "MaxReplicas"):
+    for shown in ("203", "2 / 3", "of 3", "More would help, but no more are allowed", "MaxReplicas"):
         assert shown in text
     assert 'href="/queues/shop/emails"' in text
 
@@ -29,8 +29,8 @@ async def test_a_queue_that_was_not_read_yet_has_no_figures(scene: Any, serve: S
 
     _, text = await (await serve()).get("/")
 
-    assert "the operator has not decided yet" in text
-    assert 'data-label="Waiting">–<' in text  # noqa: RUF001 - as it is written
+    assert "The operator has not decided yet" in text
+    assert ' data-label="Waiting">–<' in text  # noqa: RUF001 - as it is written
 
 
 async def test_trouble_is_told_in_the_list_and_on_the_page(scene: Any, serve: Serve, stamped: Any) -> None:
@@ -173,7 +173,7 @@ async def test_odd_ids_are_put_back_as_they_are(scene: Any, serve: Serve, token_
     _, text = await visit.get("/queues/shop/emails/dead-letters")
     key = text.partition('name="form_key" value="')[2].partition('"')[0]
     chosen = text.partition('name="job" value="')[2].partition('"')[0]
-    link = text.partition('/queues/shop/emails/job?id=')[2].partition('"')[0]
+    link = text.partition("/queues/shop/emails/job?id=")[2].partition('"')[0]
     assert (await visit.get(f"/queues/shop/emails/job?id={link}"))[0] == 200
 
     await visit.post("/queues/shop/emails/dead-letters/retry", {"form_key": key, "job": chosen})

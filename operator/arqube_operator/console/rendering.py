@@ -68,6 +68,7 @@ def _environment() -> Environment:
         "moment": _moment,
         "quoted": lambda text: quote(text, safe=""),
         "seconds": _seconds,
+        "sentence": lambda text: text[:1].upper() + text[1:],
     }
     return environment
 
