@@ -106,7 +106,7 @@ async def test_the_leader_shows_the_cluster_s_queues_and_puts_dead_letters_back(
 
     async def shows_it() -> bool:
         page = await first.get(session, f"/queues/default/{NAME}")
-        return "Waiting</dt>\n  <dd>7" in page and "More workers are needed" in page
+        return "Waiting</dt>\n  <dd>7" in page and ">Backlog<" in page
 
     await eventually(shows_it, within_s=60)
     assert f"/queues/default/{NAME}" in await first.get(session, "/?only=work")
