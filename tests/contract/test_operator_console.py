@@ -87,7 +87,7 @@ async def task_queue(api: Any, redis_server: RedisServer) -> AsyncIterator[Redis
     await client.apply(TASK_QUEUES, "default", NAME, body, field_manager="test")
     yield redis
     await client.delete(TASK_QUEUES, "default", NAME)
-    await redis.delete(NAME, keys.dead_letters(NAME), keys.dead_letter(NAME, "dead"))
+    await redis.delete(NAME, keys.dead_letters(NAME), keys.dead_letter(NAME, "dead"), f"{keys.JOB_PREFIX}dead")
     await redis.aclose()
 
 
@@ -135,12 +135,3 @@ async def post(running: Running, session: aiohttp.ClientSession, path: str, form
     headers = {"Origin": running.url}
     async with session.post(f"{running.url}{path}", data=form, headers=headers) as answer:
         assert answer.status == 200
-
-
-async def test_without_a_port_there_is_no_console(server: Any, operator_process: Any, eventually: Eventually) -> None:
-    process = operator_process(server.kubeconfig, "console-off").start()
-    try:
-        await eventually(process.leads, within_s=60)
-        assert "console" not in process.log.read_text()
-    finally:
-        process.stop()
