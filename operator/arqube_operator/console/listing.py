@@ -115,7 +115,7 @@ def listing(seen: Sequence[Seen], wanted: Wanted, *, page_size: int = PAGE) -> L
     """The page of ``seen``, which is in order, that is ``wanted``."""
     text = wanted.text.casefold()
     work = [each for each in seen if _has_work(each)]
-    trouble = [each for each in seen if troubles(each)]
+    trouble = [each for each in seen if each.known.spec is None or attention(each.known.status)]
     chosen = {Only.ALL: seen, Only.WORK: work, Only.TROUBLE: trouble}[wanted.only]
     matching = [each for each in chosen if text in _searched(each)] if text else chosen
     pages = max(1, -(-len(matching) // page_size))

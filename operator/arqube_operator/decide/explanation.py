@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from arqube_operator.api.v1alpha1 import Condition, ScalingSpec, TaskQueueStatus
-from arqube_operator.decide.conditions import SCALING_LIMITED, Finding
+from arqube_operator.decide.conditions import SCALING_LIMITED, needs_attention
 
 REASONS: Final = {
     "ScalingUp": "more workers are needed",
@@ -58,10 +58,12 @@ def remedy(scaling: ScalingSpec, limit: str | None) -> str | None:
 
 def attention(status: TaskQueueStatus) -> list[Condition]:
     """The conditions that somebody should look at; what several of them say is told once."""
-    found: dict[tuple[str, str], Condition] = {}
-    for condition in sorted(status.conditions, key=lambda condition: condition.type == "Ready"):
-        truth = {"True": True, "False": False}.get(condition.status)
-        finding = Finding(condition.type, truth, condition.reason, condition.message)
-        if condition.type != SCALING_LIMITED and finding.needs_attention:
-            found.setdefault((condition.reason, condition.message), condition)
-    return list(found.values())
+    found = [
+        condition
+        for condition in status.conditions
+        if needs_attention(condition.status == "False", condition.reason) and condition.type != SCALING_LIMITED
+    ]
+    told: dict[tuple[str, str], Condition] = {}
+    for condition in sorted(found, key=lambda condition: condition.type == "Ready"):
+        told.setdefault((condition.reason, condition.message), condition)
+    return list(told.values())
