@@ -12,8 +12,8 @@ from arqube_queue import dead_letters, history, job_records
 from arqube_queue.dead_letters import Cursor, DeadLetter, Filter, Page, Remains
 from arqube_queue.job_records import ALIVE, JobFilter, JobRecord, JobState
 
-RUNNING_SHOWN: Final = 20
-RECENT_SHOWN: Final = 20
+RUNNING_SHOWN: Final = 10
+RECENT_SHOWN: Final = 10
 LETTERS_SHOWN: Final = 5
 """Dead letters on a queue's own page."""
 LETTERS_PAGE: Final = 50
