@@ -32,7 +32,7 @@ logger = logs.get_logger(__name__)
 
 
 class _Rules(NamedTuple):
-    """What holds for the jobs of one function: their policy, how many tries they have, how long their ids stay taken."""
+    """What holds for the jobs of one function: their policy, how many tries they have, how long an id stays taken."""
 
     policy: RetryPolicy | None
     most: int
