@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 import sys
 import time
@@ -50,6 +51,7 @@ class LaptopCluster:
         app_dir: Where pods run: the folder with the user's code.
         api_port: Of the API server; a free one if None.
         redis_port: Of Redis; a free one if None.
+        console_port: Of the operator's console; None if there shall be none.
         operator: Whether the operator runs; the controllers and the kubelet always do.
         stop_s: Longest grace period of a pod, in seconds, when the cluster stops.
     """
@@ -61,6 +63,7 @@ class LaptopCluster:
         app_dir: Path,
         api_port: int | None = None,
         redis_port: int | None = None,
+        console_port: int | None = None,
         operator: bool = True,
         stop_s: float = STOP_S,
     ) -> None:
@@ -73,6 +76,9 @@ class LaptopCluster:
         """A client of the API server, once the cluster has started."""
         self.operator_port = free_port()
         """Of the operator's /metrics, /healthz and /readyz."""
+        self.console_port = console_port
+        self.console_token = self.state_dir / "console-token"
+        """The file with the token for writes in the console, if there is one."""
         self.operator: GuardedProcess | None = None
         self._app_dir = app_dir.resolve()
         self._with_operator = operator
@@ -160,6 +166,7 @@ class LaptopCluster:
             "ARQUBE_OPERATOR_NAMESPACE": NAMESPACE,
             "ARQUBE_HTTP_PORT": str(self.operator_port),
             "PYTHONUNBUFFERED": "1",
+            **self._console(),
         }
         self.operator = await guard.start(
             [sys.executable, "-m", "arqube_operator"], environment=environment, folder=self.state_dir, log=log
@@ -171,6 +178,18 @@ class LaptopCluster:
                 if not self.operator.running or time.monotonic() > deadline:
                     raise ClusterError(f"the operator did not get ready; the end of {log}:\n{_tail(log)}")
                 await asyncio.sleep(POLL_S)
+
+    def _console(self) -> dict[str, str]:
+        """The operator's variables for its console, with a token of this run."""
+        if self.console_port is None:
+            return {}
+        self.console_token.touch(mode=0o600)
+        self.console_token.write_text(secrets.token_hex(16))
+        return {
+            "ARQUBE_CONSOLE_PORT": str(self.console_port),
+            "ARQUBE_CONSOLE_TOKEN_FILE": str(self.console_token),
+            "ARQUBE_CONSOLE_SHOW_ARGUMENTS": "true",
+        }
 
     async def _operator_ready(self, session: aiohttp.ClientSession) -> bool:
         try:

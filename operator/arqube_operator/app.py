@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from arqube_operator import server
+from arqube_operator.console.view import View
 from arqube_operator.controller import Controller
 from arqube_operator.execute.events import EventPoster
 from arqube_operator.execute.executor import OPERATOR, Executor
@@ -23,8 +24,11 @@ from arqube_operator.observe.cluster import ClusterCache, Key, Versions
 from arqube_operator.observe.queues import QueueObserver
 from arqube_operator.observe.watches import Watches
 from arqube_operator.observe.workers import follow_workers
-from arqube_operator.settings import Settings
+from arqube_operator.settings import ConsoleSettings, Settings
 from arqube_operator.workqueue import WorkQueue
+
+if TYPE_CHECKING:
+    from arqube_operator.console.routes import Console
 
 RESYNC_S: Final = 300.0
 """Seconds between lists of everything: heals what a reconnecting watch did not tell."""
@@ -45,6 +49,7 @@ class Operator:
         self._turned_at = time.monotonic()
         self._elector_runs = False
         self._watches: Watches | None = None
+        self._console: Console | None = None
 
     async def run(self) -> None:
         """Serve the endpoints, stand for leader, and act while leading.
@@ -54,10 +59,12 @@ class Operator:
         """
         client = await KubeClient.from_config(self._settings.kubeconfig)
         elector = LeaderElector(client, self._settings.namespace, self._settings.lease_name, self._settings.identity)
-        runner = web.AppRunner(server.application(self._metrics.registry, self._health, self._readiness))
+        runners = [web.AppRunner(server.application(self._metrics.registry, self._health, self._readiness))]
         try:
-            await runner.setup()
-            await web.TCPSite(runner, port=self._settings.http_port).start()
+            await runners[0].setup()
+            await web.TCPSite(runners[0], port=self._settings.http_port).start()
+            if self._settings.console is not None:
+                runners.append(await self._serve_console(self._settings.console, elector))
             pulse = asyncio.create_task(self._pulse(), name="pulse")
             self._elector_runs = True
             log.info("operator.started", identity=self._settings.identity, namespaces=self._settings.scopes)
@@ -67,11 +74,32 @@ class Operator:
                 self._elector_runs = False
                 pulse.cancel()
         finally:
-            await runner.cleanup()
+            for runner in runners:
+                await runner.cleanup()
             await client.close()
             if self._watches is not None:
                 await asyncio.to_thread(self._watches.join, KOPF_STOP_S)
             log.info("operator.stopped", identity=self._settings.identity)
+
+    async def _serve_console(self, settings: ConsoleSettings, elector: LeaderElector) -> web.AppRunner:
+        # Its templates cost time and memory that most operators need not spend.
+        from arqube_operator.console.routes import Console
+
+        namespace, port = self._settings.namespace, settings.port
+
+        def standby() -> str:
+            if (leader := elector.leader) in (None, self._settings.identity):
+                return "No operator leads yet: reload this page in a moment."
+            command = f"kubectl --namespace {namespace} port-forward pod/{leader} {port}"
+            return f"This operator stands by. {leader} leads and has something to show: {command}"
+
+        self._console = Console(settings, standby)
+        runner = web.AppRunner(self._console.application(), access_log=None)
+        await runner.setup()
+        # Loopback alone: whoever comes through kubectl port-forward has passed the cluster's own authentication.
+        await web.TCPSite(runner, host="127.0.0.1", port=port).start()
+        log.info("console.serves", port=port, writes=settings.token_file is not None)
+        return runner
 
     async def _act(self, client: KubeClient) -> None:
         """All that only the leader does."""
@@ -89,6 +117,8 @@ class Operator:
         image = self._settings.runtime_image
         controller = Controller(queue, cache, observer, resolver, executor, self._metrics, image)
         self._watches = watches = Watches(cache, self._settings.scopes, self._settings.kubeconfig)
+        if self._console is not None:
+            self._console.view = View(cache, observer)
         self._metrics.leader.set(1)
         log.info("leadership.started", identity=self._settings.identity)
         try:
@@ -100,6 +130,8 @@ class Operator:
                 group.create_task(events.run(), name="events")
                 group.create_task(self._keep_in_sync(client, cache), name="resync")
         finally:
+            if self._console is not None:
+                self._console.view = None
             self._metrics.leader.set(0)
             self._metrics.forget_all()
             watches.stop()

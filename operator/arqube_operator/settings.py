@@ -7,6 +7,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 DEFAULT_HTTP_PORT: Final = 8080
@@ -18,6 +19,21 @@ _NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 class InvalidSettingsError(ValueError):
     """A variable has a value that cannot be used; the message names it and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleSettings:
+    """How the console is served.
+
+    Attributes:
+        port: TCP port on loopback.
+        token_file: File that holds the token for writes; None allows none.
+        show_arguments: Whether the arguments of jobs are shown.
+    """
+
+    port: int
+    token_file: Path | None = None
+    show_arguments: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +49,7 @@ class Settings:
         runtime_image: The image that the workers' runtime is injected from: arqube-worker, of the operator's version.
         log_level: debug, info, warning or error.
         kubeconfig: Path of a kubeconfig; None means the cluster it runs in, else the user's default.
+        console: How the console is served; None means that it is not.
     """
 
     namespace: str = "default"
@@ -43,6 +60,7 @@ class Settings:
     runtime_image: str = DEFAULT_RUNTIME_IMAGE
     log_level: str = "info"
     kubeconfig: str | None = None
+    console: ConsoleSettings | None = None
 
     @property
     def scopes(self) -> tuple[str | None, ...]:
@@ -64,9 +82,6 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     ):
         if not _NAMESPACE.fullmatch(name):
             raise InvalidSettingsError(f"{variable}: {name!r} is no namespace; use lower-case letters, digits and -")
-    port = environ.get("ARQUBE_HTTP_PORT") or str(DEFAULT_HTTP_PORT)
-    if not port.isdigit() or not 0 < int(port) < 65536:
-        raise InvalidSettingsError(f"ARQUBE_HTTP_PORT must be a port from 1 to 65535, not {port!r}")
     level = (environ.get("ARQUBE_LOG_LEVEL") or "info").lower()
     if level not in _LEVELS:
         raise InvalidSettingsError(f"ARQUBE_LOG_LEVEL must be one of {', '.join(_LEVELS)}, not {level!r}")
@@ -80,8 +95,27 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         identity=environ.get("ARQUBE_OPERATOR_IDENTITY") or socket.gethostname(),
         lease_name=environ.get("ARQUBE_LEASE_NAME") or "arqube-operator",
         watch_namespaces=tuple(dict.fromkeys(watched)),
-        http_port=int(port),
+        http_port=_port("ARQUBE_HTTP_PORT", environ.get("ARQUBE_HTTP_PORT") or str(DEFAULT_HTTP_PORT)),
         runtime_image=image,
         log_level=level,
         kubeconfig=environ.get("KUBECONFIG") or None,
+        console=_console(environ),
     )
+
+
+def _console(environ: Mapping[str, str]) -> ConsoleSettings | None:
+    if not (port := environ.get("ARQUBE_CONSOLE_PORT")):
+        return None
+    show = (environ.get("ARQUBE_CONSOLE_SHOW_ARGUMENTS") or "false").lower()
+    if show not in ("true", "false"):
+        raise InvalidSettingsError(f"ARQUBE_CONSOLE_SHOW_ARGUMENTS must be true or false, not {show!r}")
+    path = environ.get("ARQUBE_CONSOLE_TOKEN_FILE")
+    if path and not Path(path).is_file():
+        raise InvalidSettingsError(f"ARQUBE_CONSOLE_TOKEN_FILE: there is no file {path!r}; mount the Secret there")
+    return ConsoleSettings(_port("ARQUBE_CONSOLE_PORT", port), Path(path) if path else None, show == "true")
+
+
+def _port(variable: str, text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise InvalidSettingsError(f"{variable} must be a port from 1 to 65535, not {text!r}")
+    return int(text)

@@ -58,6 +58,13 @@ REFUSED = {
     "a spread without its skew": ("topologySpreadConstraints[0].topologyKey=zone", "maxSkew"),
     "a variable without its name": ("extraEnv[0].value=1", "name"),
     "a variable that the chart sets": ("extraEnv[0].name=ARQUBE_LEASE_NAME", "extraEnv"),
+    "a variable of the console": ("extraEnv[0].name=ARQUBE_CONSOLE_TOKEN_FILE", "extraEnv"),
+    "the token itself in place of its Secret": ("console.token=secret", "token"),
+    "a Secret that no cluster has": ("console.tokenSecret.name=Console", "tokenSecret"),
+    "a volume in place of the token": (
+        "extraVolumes[0].name=console-token,extraVolumes[0].emptyDir.medium=Memory",
+        "name",
+    ),
     "a variable from nowhere": ("extraEnv[0].valueFrom.secret=a", "secret"),
     "a volume of the node": ("extraVolumes[0].name=host,extraVolumes[0].hostPath.path=/", "hostPath"),
     "a volume in place of the chart's own": ("extraVolumes[0].name=tmp,extraVolumes[0].emptyDir.medium=Memory", "name"),

@@ -109,6 +109,7 @@ def test_the_notes_tell_the_next_command(helms: dict[str, Any], values: dict[str
     name = values.get("fullnameOverride", "jobs-operator")
     assert f"kubectl --namespace system rollout status deployment/{name}" in notes
     assert "helm test jobs --namespace system" in notes
+    assert ("port-forward" in notes) is values.get("console", {}).get("enabled", False)
     assert ("apply crds/taskqueues.arqube.dev.yaml yourself" in notes) is not values.get("crds", {}).get(
         "install", True
     )
@@ -216,6 +217,27 @@ def test_the_operator_is_told_the_image_of_the_runtime(render: Render, values: t
     (deployment,) = of_kind("Deployment", render(*values))
     env = {one["name"]: one.get("value") for one in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert env["ARQUBE_WORKER_IMAGE"] == image
+
+
+def test_the_console_is_off_unless_asked_for_and_needs_no_rights(render: Render) -> None:
+    plain, with_console = render(), render(MATRIX["the console with all it may have"])
+
+    def container(objects: list[dict[str, Any]]) -> dict[str, Any]:
+        return of_kind("Deployment", objects)[0]["spec"]["template"]["spec"]["containers"][0]
+
+    assert "CONSOLE" not in json.dumps(container(plain))
+    assert rules(with_console) == rules(plain)
+    assert of_kind("Service", with_console) == of_kind("Service", plain), "loopback alone leads there"
+    env = {one["name"]: one.get("value") for one in container(with_console)["env"]}
+    assert (env["ARQUBE_CONSOLE_PORT"], env["ARQUBE_CONSOLE_SHOW_ARGUMENTS"]) == ("8081", "true")
+    (mount,) = [each for each in container(with_console)["volumeMounts"] if each["name"] == "console-token"]
+    (volume,) = [
+        each
+        for each in of_kind("Deployment", with_console)[0]["spec"]["template"]["spec"]["volumes"]
+        if each["name"] == "console-token"
+    ]
+    assert volume["secret"] == {"secretName": "console", "items": [{"key": "console-token", "path": "token"}]}
+    assert f"{mount['mountPath']}/token" == env["ARQUBE_CONSOLE_TOKEN_FILE"]
 
 
 @pytest.mark.parametrize("values", [(), ("watchNamespaces={team-a,team-b}",)], ids=["all namespaces", "two namespaces"])

@@ -135,12 +135,13 @@ async def namespace(api: Api) -> str:
 class OperatorProcess:
     """``arqube-operator`` as a pod would run it."""
 
-    def __init__(self, folder: Path, kubeconfig: Path, lease: str, namespaces: str = "") -> None:
+    def __init__(self, folder: Path, kubeconfig: Path, lease: str, namespaces: str = "", **variables: str) -> None:
         self.port = free_port()
         self.log = folder / f"operator-{self.port}.log"
         self._kubeconfig = kubeconfig
         self._lease = lease
         self._namespaces = namespaces
+        self._variables = variables
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> OperatorProcess:
@@ -151,6 +152,7 @@ class OperatorProcess:
             "ARQUBE_OPERATOR_IDENTITY": f"operator-{self.port}",
             "ARQUBE_LEASE_NAME": self._lease,
             "ARQUBE_WATCH_NAMESPACES": self._namespaces,
+            **self._variables,
         }
         with self.log.open("wb") as output:
             command = [sys.executable, "-m", "arqube_operator"]
@@ -181,7 +183,10 @@ class OperatorProcess:
 
 @pytest.fixture(scope="session")
 def operator_process(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., OperatorProcess]:
-    """Makes operators, yet to be started: of a kubeconfig, the name of their Lease, the namespaces they watch."""
+    """Makes operators, yet to be started.
+
+    Of a kubeconfig, the name of their Lease, the namespaces they watch, and further variables of their environment.
+    """
     return partial(OperatorProcess, tmp_path_factory.mktemp("operators"))
 
 

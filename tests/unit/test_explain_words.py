@@ -9,8 +9,9 @@ import pytest
 
 from arqube_local.explain.account import Account, Happening
 from arqube_local.explain.plot import ASCII, BLOCKS, glyphs_for, plot
-from arqube_local.explain.words import _REMEDIES, attention, remedy, tell
+from arqube_local.explain.words import tell
 from arqube_operator.api.v1alpha1 import TaskQueue
+from arqube_operator.decide.explanation import REMEDIES, attention, remedy
 from arqube_operator.decide.scaling import words as decision_words
 from arqube_queue.history import Sample
 
@@ -212,12 +213,12 @@ def test_it_says(status: dict[str, Any] | None, spec: dict[str, Any], expected: 
 )
 def test_attention_is_called_to(conditions: list[dict[str, Any]], expected: list[str]) -> None:
     task_queue = TaskQueue.from_object(body(busy(*conditions)))
-    assert [found.type for found in attention(task_queue)] == expected
+    assert [found.type for found in attention(task_queue.status)] == expected
 
 
-@pytest.mark.parametrize("limit", sorted({*_REMEDIES, *decision_words._LIMITS}))
+@pytest.mark.parametrize("limit", sorted({*REMEDIES, *decision_words._LIMITS}))
 def test_each_limit_has_a_remedy(limit: str) -> None:
-    text = remedy(TaskQueue.from_object(body(busy(limit=limit))))
+    text = remedy(TaskQueue.from_object(body(busy(limit=limit))).spec.scaling, limit)
     assert text is not None
     assert text.endswith(".")
     assert "{" not in text

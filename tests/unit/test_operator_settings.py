@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
 from arqube_operator.__main__ import main
-from arqube_operator.settings import InvalidSettingsError, read_settings
+from arqube_operator.settings import ConsoleSettings, InvalidSettingsError, read_settings
 
 
 def test_an_empty_environment_is_enough() -> None:
@@ -69,3 +70,30 @@ def test_the_command_line(
     output = capsys.readouterr()
     assert ended.value.code == code
     assert told in output.out + output.err
+
+
+def test_the_console_is_off_unless_it_has_a_port(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef")
+
+    assert read_settings({"ARQUBE_CONSOLE_TOKEN_FILE": str(token)}).console is None
+    assert read_settings({"ARQUBE_CONSOLE_PORT": "8081"}).console == ConsoleSettings(8081, None, show_arguments=False)
+    environ = {
+        "ARQUBE_CONSOLE_PORT": "8081",
+        "ARQUBE_CONSOLE_TOKEN_FILE": str(token),
+        "ARQUBE_CONSOLE_SHOW_ARGUMENTS": "True",
+    }
+    assert read_settings(environ).console == ConsoleSettings(8081, token, show_arguments=True)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        pytest.param("ARQUBE_CONSOLE_PORT", "web", id="a port that is no number"),
+        pytest.param("ARQUBE_CONSOLE_TOKEN_FILE", "/nowhere/token", id="a token that is not mounted"),
+        pytest.param("ARQUBE_CONSOLE_SHOW_ARGUMENTS", "some", id="a word for a switch"),
+    ],
+)
+def test_a_bad_value_of_the_console_names_its_variable(variable: str, value: str) -> None:
+    with pytest.raises(InvalidSettingsError, match=variable):
+        read_settings({"ARQUBE_CONSOLE_PORT": "8081", variable: value})

@@ -14,9 +14,10 @@ import click
 from arqube_local.cli.task_queue import find_task_queue, namespace_of_context, untold
 from arqube_local.explain.account import Account, HistoryReader, read_happenings
 from arqube_local.explain.plot import glyphs_for
-from arqube_local.explain.words import attention, remedy, tell
+from arqube_local.explain.words import tell
 from arqube_local.text import timestamp
 from arqube_operator.api.v1alpha1 import InvalidTaskQueueError, TaskQueue
+from arqube_operator.decide.explanation import attention, remedy
 from arqube_operator.kube.client import ApiError, KubeClient
 
 LOOK_S: Final = 2.0
@@ -75,15 +76,16 @@ def _show(account: Account, watch: bool, as_json: bool) -> None:
 
 def _document(account: Account) -> dict[str, Any]:
     task_queue = account.task_queue
+    scaling = task_queue.status.scaling
     return {
         "namespace": task_queue.metadata.namespace,
         "name": task_queue.metadata.name,
         "at": timestamp(account.now_ms),
         "status": account.body.get("status", {}),
-        "remedy": remedy(task_queue),
+        "remedy": remedy(task_queue.spec.scaling, scaling.limit if scaling else None),
         "attention": [
             {"type": condition.type, "reason": condition.reason, "message": condition.message}
-            for condition in attention(task_queue)
+            for condition in attention(task_queue.status)
         ],
         "events": [
             {

@@ -44,6 +44,9 @@ def local() -> None:
     "--redis-port", type=click.IntRange(1, 65535), help=f"Port of Redis.  [default: {REDIS_PORT} if free, else any]"
 )
 @click.option(
+    "--console-port", type=click.IntRange(1, 65535), help="Serve the operator's console on it.  [default: no console]"
+)
+@click.option(
     "-f",
     "--filename",
     "files",
@@ -51,12 +54,19 @@ def local() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Manifest to apply once the cluster runs; may be given several times.",
 )
-def up(app_dir: Path, state_dir: Path, api_port: int | None, redis_port: int | None, files: tuple[Path, ...]) -> None:
+def up(
+    app_dir: Path,
+    state_dir: Path,
+    api_port: int | None,
+    redis_port: int | None,
+    console_port: int | None,
+    files: tuple[Path, ...],
+) -> None:
     """Start a cluster in the foreground; Ctrl-C stops it and every process of it."""
     # Imported here: status and down do without all that runs the cluster.
     from arqube_local.cli.local_up import serve
 
-    serve(app_dir, state_dir, api_port, redis_port, files)
+    serve(app_dir, state_dir, api_port, redis_port, console_port, files)
 
 
 @local.command()

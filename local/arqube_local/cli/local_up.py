@@ -24,7 +24,12 @@ from arqube_operator.kube.client import ApiError, Resource
 
 
 def serve(
-    app_dir: Path, state_dir: Path, api_port: int | None, redis_port: int | None, files: tuple[Path, ...]
+    app_dir: Path,
+    state_dir: Path,
+    api_port: int | None,
+    redis_port: int | None,
+    console_port: int | None,
+    files: tuple[Path, ...],
 ) -> None:
     """Run a cluster with the objects of ``files`` until SIGINT, SIGTERM or SIGHUP.
 
@@ -38,7 +43,7 @@ def serve(
     try:
         manifests = [each for path in files for each in read_applicable(path)]
         with hold(state_dir):
-            asyncio.run(_run_until_signalled(_serve(app_dir, state_dir, api_port, redis_port, manifests)))
+            asyncio.run(_run_until_signalled(_serve(app_dir, state_dir, api_port, redis_port, console_port, manifests)))
     except (ClusterError, ManifestError, StateHeldError) as error:
         raise click.ClickException(str(error)) from error
     except ApiError as error:
@@ -69,10 +74,13 @@ async def _serve(
     state_dir: Path,
     api_port: int | None,
     redis_port: int | None,
+    console_port: int | None,
     manifests: list[tuple[Resource, dict[str, Any]]],
 ) -> None:
     redis_port = redis_port or (REDIS_PORT if is_free(REDIS_PORT) else None)
-    cluster = LaptopCluster(state_dir=state_dir, app_dir=app_dir, api_port=api_port, redis_port=redis_port)
+    cluster = LaptopCluster(
+        state_dir=state_dir, app_dir=app_dir, api_port=api_port, redis_port=redis_port, console_port=console_port
+    )
     async with cluster:
         publish(state_dir, Running(os.getpid(), cluster.kubeconfig, cluster.redis.url))
         await apply_manifests(cluster.client, manifests, FIELD_MANAGER)
@@ -82,6 +90,9 @@ async def _serve(
 
 def _how_to_use(cluster: LaptopCluster) -> str:
     address = cluster.redis.address
+    console = ""
+    if cluster.console_port is not None:
+        console = f"\n  Console  http://localhost:{cluster.console_port}, its token in {cluster.console_token}"
     return f"""\
 The cluster runs; Ctrl-C stops it.
 
@@ -90,5 +101,5 @@ The cluster runs; Ctrl-C stops it.
 
   Redis  {cluster.redis.url}
          in a TaskQueue: redis: {{host: {address.host}, port: {address.port}}}
-  Logs   {cluster.logs}
+  Logs   {cluster.logs}{console}
 """

@@ -11,8 +11,8 @@ from arqube_local.explain.plot import Glyphs, plot
 from arqube_local.text import age, printable
 from arqube_local.timestamps import from_timestamp
 from arqube_operator.api.duration import format_duration
-from arqube_operator.api.v1alpha1 import Condition, ScalingStatus, TaskQueue
-from arqube_operator.decide.conditions import SCALING_LIMITED, Finding
+from arqube_operator.api.v1alpha1 import ScalingStatus, TaskQueue
+from arqube_operator.decide.explanation import REASONS, attention, remedy
 
 EVENTS_SHOWN: Final = 8
 SILENT_S: Final = 30.0
@@ -21,68 +21,10 @@ SILENT_S: Final = 30.0
 _INDENT: Final = 13
 _LINES_OF_EVENT: Final = 2
 
-_REASONS: Final = {
-    "ScalingUp": "more workers are needed",
-    "ScalingDown": "fewer workers are needed",
-    "CoolingDown": "fewer would do, but not for long enough yet",
-    "Steady": "as many as are needed",
-    "Idle": "there is nothing to do",
-    "AtMaxReplicas": "more would help, but no more are allowed",
-    "AtMinReplicas": "fewer would do, but no fewer are allowed",
-    "Paused": "scaling is paused",
-    "ManualReplicas": "a person set the number",
-    "NotYetRead": "the queue was not read yet",
-}
-
-_REMEDIES: Final = {
-    "MaxReplicas": "The jobs need more workers than spec.scaling.maxReplicas ({scaling.max_replicas}) allows. Raise it,"
-    " or set an easier target.",
-    "MinReplicas": "Fewer would do, but spec.scaling.minReplicas keeps {scaling.min_replicas}. Lower it to let"
-    " them go.",
-    "Schedule": "Fewer would do, but a window of spec.scaling.schedules is open. Nothing to do, unless it"
-    " should not be.",
-    "ScaleUpLimit": "More are needed at once than spec.scaling.scaleUp allows within its period. Raise its maxPods or"
-    " maxPercent to scale up faster.",
-    "ScaleDownLimit": "More could go at once than spec.scaling.scaleDown allows within its period. Raise its maxPods or"
-    " maxPercent to scale down faster.",
-    "Stabilization": "The number changes when it was called for long enough: stabilization is"
-    " {scaling.scale_up.stabilization} on the way up and {scaling.scale_down.stabilization} on the way down.",
-    "Cooldown": "The last worker goes when there was no work for spec.scaling.cooldown ({scaling.cooldown}).",
-    "Tolerance": "The difference is within spec.scaling.tolerance ({scaling.tolerance} %): not worth a change.",
-    "Activation": "The first worker comes when more than spec.scaling.activationJobs ({scaling.activation_jobs}) jobs"
-    " wait.",
-    "Paused": "spec.scaling.paused is {scaling.paused}. Remove it to scale again.",
-    "Fallback": "Redis is away, so spec.scaling.fallback sets the least number until it is back.",
-    "Unschedulable": "No node takes some of the workers. Add nodes, or lower the requests in spec.worker.podTemplate;"
-    " kubectl describe of a Pending pod tells what is short.",
-    "ReadLimit": "More workers would find no jobs: plain arq reads only so far into the queue. Use the Arqube worker"
-    " (spec.worker.runtime), or raise spec.worker.concurrency.",
-    "BusyWorkers": "Workers that are to go still run jobs, and none is cut: they go when their jobs have ended.",
-    "DryRun": "This is what would be done. Set spec.scaling.dryRun to false to have it done.",
-}
-
 
 def tell(account: Account, width: int, glyphs: Glyphs) -> str:
     """The whole account."""
     return "\n".join(line.rstrip() for line in _lines(account, width, glyphs))
-
-
-def remedy(task_queue: TaskQueue) -> str | None:
-    """What to do about the limit that binds; None where none does, or none that is known here."""
-    scaling = task_queue.status.scaling
-    text = _REMEDIES.get(scaling.limit or "") if scaling else None
-    return None if text is None else text.format(scaling=task_queue.spec.scaling)
-
-
-def attention(task_queue: TaskQueue) -> list[Condition]:
-    """The conditions that somebody should look at; what several of them say is told once."""
-    found: dict[tuple[str, str], Condition] = {}
-    for condition in sorted(task_queue.status.conditions, key=lambda condition: condition.type == "Ready"):
-        status = {"True": True, "False": False}.get(condition.status)
-        finding = Finding(condition.type, status, condition.reason, condition.message)
-        if condition.type != SCALING_LIMITED and finding.needs_attention:
-            found.setdefault((condition.reason, condition.message), condition)
-    return list(found.values())
 
 
 def _lines(account: Account, width: int, glyphs: Glyphs) -> Iterator[str]:
@@ -90,7 +32,7 @@ def _lines(account: Account, width: int, glyphs: Glyphs) -> Iterator[str]:
     status, now_s = task_queue.status, account.now_ms / 1000
     yield f"TaskQueue {task_queue.metadata.namespace}/{task_queue.metadata.name}"
     yield from _headline(task_queue, width)
-    for condition in attention(task_queue):
+    for condition in attention(task_queue.status):
         yield from _entry("Attention", f"{condition.type}, {condition.reason}: {condition.message}", width)
     yield from _doubts(account, width)
     if status.scaling is not None:
@@ -108,7 +50,7 @@ def _headline(task_queue: TaskQueue, width: int) -> Iterator[str]:
         return
     wanted, ready = status.desired_replicas or 0, status.ready_replicas or 0
     reason = status.scaling.reason
-    why = f"{_REASONS[reason]} ({reason})" if reason in _REASONS else reason
+    why = f"{REASONS[reason]} ({reason})" if reason in REASONS else reason
     would = "would be wanted" if status.scaling.limit == "DryRun" else "wanted"
     yield from _wrapped(f"{_workers(wanted)} {would}, {ready} ready: {why}.", width, 0)
     if not status.scaling.terms:
@@ -170,7 +112,9 @@ def _decision(task_queue: TaskQueue, scaling: ScalingStatus, now_s: float, width
             yield from _wrapped(head + term.message, width, len(head))
         yield ""
     if scaling.limit is not None:
-        yield from _entry("Limit", f"{scaling.limit}. {remedy(task_queue) or scaling.message}", width)
+        yield from _entry(
+            "Limit", f"{scaling.limit}. {remedy(task_queue.spec.scaling, scaling.limit) or scaling.message}", width
+        )
     if scaling.retiring:
         text = f"{_workers(scaling.retiring)} asked to take no more jobs, and to go when theirs have ended"
         yield from _entry("Retiring", text, width)

@@ -28,7 +28,12 @@ class Finding:
     @property
     def needs_attention(self) -> bool:
         """Somebody should look: it is false for more than a start-up, or a rollout does not get on."""
-        return (self.status is False and self.reason not in _TRANSIENT) or self.reason == _ROLLOUT_STUCK
+        return needs_attention(self.status is False, self.reason)
+
+
+def needs_attention(is_false: bool, reason: str) -> bool:
+    """Whether somebody should look at a condition that ``is_false``, or is not, for ``reason``."""
+    return (is_false and reason not in _TRANSIENT) or reason == _ROLLOUT_STUCK
 
 
 def find_conditions(state: State, decision: Decision) -> tuple[Finding, ...]:

@@ -92,6 +92,11 @@ class LeaderElector:
         """Whether we hold the Lease, and may act."""
         return self._held is not None and self._clock() < self._renewed_at + self._deadline_s
 
+    @property
+    def leader(self) -> str | None:
+        """Who holds the Lease, as far as we have seen; None when nobody does."""
+        return self._seen.spec.get("holderIdentity") or None
+
     async def lead(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run ``work`` whenever we lead, and cancel it when we no longer do; return or raise when it does.
 

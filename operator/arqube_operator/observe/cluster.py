@@ -63,6 +63,10 @@ class ClusterCache:
         self._pods: dict[Key, dict[str, Pod]] = {}
         self._versions: dict[tuple[str, Key, str], int] = {}
 
+    def keys(self) -> tuple[Key, ...]:
+        """The TaskQueues there are, in no order."""
+        return tuple(self._task_queues)
+
     def task_queue(self, key: Key) -> KnownTaskQueue | None:
         """The TaskQueue; None when it is gone."""
         return self._task_queues.get(key)

@@ -78,7 +78,15 @@ class QueueObserver:
         self._queries.setdefault(address, {})[key] = query
         if (task := self._tasks.get(address)) is None or task.done():  # done: a defect of ours ended it
             self._tasks[address] = asyncio.create_task(self._observe(address), name=f"observe {address.label}")
+        return self.reading(key)
+
+    def reading(self, key: Key) -> Reading:
+        """The newest reading of a key's queue so far."""
         return self._readings.get(key, Reading())
+
+    def address(self, key: Key) -> RedisAddress | None:
+        """Where a key's queue is; None while it is not watched."""
+        return self._addresses.get(key)
 
     def retire(self, key: Key, owner: str, workers: frozenset[str]) -> None:
         """From the next reading on have ``workers``, and no others of ``owner``, asked to take no more jobs."""
@@ -148,14 +156,14 @@ class QueueObserver:
             except (RedisError, OSError, TimeoutError) as error:
                 problem = _problem_of_server(address, error)
                 for key in (*queries, *dict(waiting)):
-                    self._put(key, address, Reading(self._readings.get(key, Reading()).snapshot, problem))
+                    self._put(key, address, Reading(self.reading(key).snapshot, problem))
                 return problem
             for (key, query), result in zip(queries.items(), results, strict=True):
                 if isinstance(result, QueueSnapshot):
                     self._put(key, address, Reading(result))
                 else:
                     problem = _problem_of_queue(address, query, result)
-                    self._put(key, address, Reading(self._readings.get(key, Reading()).snapshot, problem))
+                    self._put(key, address, Reading(self.reading(key).snapshot, problem))
         return None
 
     def _put(self, key: Key, address: RedisAddress, reading: Reading) -> None:
