@@ -85,7 +85,7 @@ class PostgresServer:
             access = (f"--username={USER}", "--auth=trust")
             self._run("initdb", f"--pgdata={data}", *access, "--encoding=UTF8", "--no-locale")
         settings = ("listen_addresses=127.0.0.1", "unix_socket_directories=", *self._options)
-        command = [self._binaries / "postgres", f"-p{self.port}", "-D", data]
+        command = [str(self._binaries / "postgres"), f"-p{self.port}", f"-D{data}"]
         command += [part for setting in settings for part in ("-c", setting)]
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._ready():
@@ -131,7 +131,14 @@ class PostgresServer:
         self._process = None
 
     def _ready(self) -> bool:
-        command = [self._binaries / "pg_isready", "-q", "-h127.0.0.1", f"-p{self.port}", f"-U{USER}", f"-d{DATABASE}"]
+        command = [
+            str(self._binaries / "pg_isready"),
+            "-q",
+            "-h127.0.0.1",
+            f"-p{self.port}",
+            f"-U{USER}",
+            f"-d{DATABASE}",
+        ]
         return subprocess.run(command, check=False).returncode == 0  # noqa: S603
 
     def _run(self, program: str, *arguments: str) -> None:
