@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Final
 
 import aiohttp
@@ -22,7 +22,7 @@ TIMEOUT_S: Final = 5.0
 PATH: Final = "/api/v1/users"
 
 
-class Answer(str, Enum):
+class Answer(StrEnum):
     """What a POST was answered."""
 
     CREATED = "created"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Final, NamedTuple
 
 
-class Fault(str, Enum):
+class Fault(StrEnum):
     """A blow to a part of the whole."""
 
     DATABASE_KILLED = "database: kill -9"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from arqube_worker.contrib.outbox import Relay
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
@@ -15,17 +16,19 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from app.api.dependencies import Database
 from app.api.v1 import router
 from app.core.db.database import create_database, create_tables
+from app.core.outbox import outbox
 from app.core.queue import create_queue
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open what requests share, and close it."""
+    """Open what requests share, and run the relay, which moves committed jobs into Redis; close it all at the end."""
     app.state.database = create_database()
     app.state.queue = create_queue()
     try:
         await create_tables(app.state.database)
-        yield
+        async with Relay(outbox, app.state.database.engine, app.state.queue):
+            yield
     finally:
         await app.state.queue.aclose()
         await app.state.database.close()

@@ -8,6 +8,7 @@ from fastapi import APIRouter, File, Form, HTTPException, UploadFile
 
 from app.api.dependencies import Database, Queue
 from app.core.config import SLOW_QUEUE
+from app.core.outbox import outbox
 from app.core.progress import Progress
 from app.crud.crud_reports import crud_daily_reports, crud_report_files, crud_reports
 from app.schemas.report import DailyReportRead, ReportCreated, ReportRead
@@ -30,7 +31,7 @@ async def create(
         for file in files:
             content = await file.read()
             await crud_report_files.create(db, report_id=report.id, name=file.filename or "file", content=content)
-        task_id = enqueue_on_commit(db, "generate_report", report.id, _queue_name=SLOW_QUEUE)
+        task_id = outbox.enqueue(db, "generate_report", report.id, _queue_name=SLOW_QUEUE)
     return ReportCreated(id=report.id, task_id=task_id)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query
 
 from app.api.dependencies import Database
+from app.core.outbox import outbox
 from app.crud.crud_users import crud_users
 from app.schemas.user import UserCreate, UserRead
 
@@ -18,7 +19,7 @@ async def create(user: UserCreate, db: Database) -> UserRead:
     """Create a user, and welcome them once that has committed: the user and the job are there, or neither is."""
     async with db.begin():
         row = await crud_users.create(db, **user.model_dump())
-        enqueue_on_commit(db, "send_welcome_email", row.id, row.email, row.name)
+        outbox.enqueue(db, "send_welcome_email", row.id, row.email, row.name)
     return UserRead.model_validate(row)
 
 

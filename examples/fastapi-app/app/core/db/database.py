@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
+from arqube_worker.contrib.sqlalchemy import Database
 from sqlalchemy import make_url, text
 from sqlalchemy.orm import DeclarativeBase
 
 from app.core.config import settings
-from arqube_worker.contrib.sqlalchemy import Database
 
 SQLITE_WAIT_S: Final = 30
 """How long a writer of SQLite's one file waits for the others: the API and the workers are processes of their own."""
@@ -36,6 +36,8 @@ async def create_tables(database: Database) -> None:
     async with database.engine.connect() as connection:
         if is_sqlite():  # The file remembers it: who reads does not stop who writes.
             await connection.execute(text("PRAGMA journal_mode = WAL"))
+        else:  # The API's processes start together, and one of them is to make the tables.
+            await connection.execute(text("SELECT pg_advisory_xact_lock(1)"))
         await connection.run_sync(Base.metadata.create_all)
         await connection.commit()
 
