@@ -44,3 +44,18 @@ def dead_letter(queue: str, job_id: str) -> str:
 def unknown_functions(queue: str) -> str:
     """The hash that tells, by job id, when a worker first met a function it did not know, in Unix milliseconds."""
     return f"arqube:{queue}:unknown-functions"
+
+
+def job_records(queue: str) -> str:
+    """The hash that holds, by job id, what is known of ``queue``'s jobs that ended."""
+    return f"arqube:{queue}:jobs"
+
+
+def job_ends(queue: str) -> str:
+    """The sorted set of the ids in ``job_records``, by when they ended in Unix milliseconds."""
+    return f"arqube:{queue}:jobs:ended"
+
+
+def open_jobs(queue: str) -> str:
+    """The hash that holds, by job id, the tries of jobs that a worker has started and that have not ended."""
+    return f"arqube:{queue}:jobs:open"
