@@ -8,16 +8,13 @@ recorded: it is seen while it waits or runs, and is ``ended`` as long as arq kee
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
 
-from arqube_queue import dead_letters, job_tries, keys
 from arqube_queue.job_tries import JobTry
-from arqube_queue.payload import read_header
 
 KEPT: Final = 10_000
 """Ended jobs of a queue that are kept."""

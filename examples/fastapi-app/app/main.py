@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from arqube_worker.contrib.outbox import Relay
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
@@ -18,6 +17,7 @@ from app.api.v1 import router
 from app.core.db.database import create_database, create_tables
 from app.core.outbox import outbox
 from app.core.queue import create_queue
+from arqube_worker.contrib.outbox import Relay
 
 
 @asynccontextmanager

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from arqube_worker.contrib.outbox import Outbox
-
 from app.core.db.database import Base
+from arqube_worker.contrib.outbox import Outbox
 
 outbox: Final = Outbox(Base.metadata)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
+from pydantic import BaseModel, Field
+
 from arqube_queue.job_records import JobRecord, JobState
 from arqube_queue.job_tries import JobTry
-from pydantic import BaseModel, Field
 
 
 class Greeting(BaseModel):

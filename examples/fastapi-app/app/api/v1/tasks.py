@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from arq.jobs import Job
-from arqube_queue.job_records import Cursor, JobFilter, JobRecord, JobState
-from arqube_queue.jobs import CancelOutcome
 from fastapi import APIRouter, HTTPException, Query
 
 from app.api.dependencies import Queue
@@ -14,6 +12,8 @@ from app.core.queue import QUEUES
 from app.schemas.task import TaskCreate, TaskCreated, TaskList, TaskRead
 from arqube_queue import job_records, jobs
 from arqube_queue.dead_letters import Outcome
+from arqube_queue.job_records import Cursor, JobFilter, JobRecord, JobState
+from arqube_queue.jobs import CancelOutcome
 
 router = APIRouter(prefix="/tasks", tags=["tasks"])
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from arqube_worker.contrib.sqlalchemy import Database
 from sqlalchemy import make_url, text
 from sqlalchemy.orm import DeclarativeBase
 
 from app.core.config import settings
+from arqube_worker.contrib.sqlalchemy import Database
 
 SQLITE_WAIT_S: Final = 30
 """How long a writer of SQLite's one file waits for the others: the API and the workers are processes of their own."""

@@ -7,13 +7,13 @@ import datetime as dt
 from typing import Any, Final
 
 import httpx
-from arqube_worker.retries import Backoff, RetryPolicy
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.progress import Progress
 from app.core.worker.training import train
 from app.crud.crud_mails import crud_mails
 from app.crud.crud_reports import crud_daily_reports, crud_report_files, crud_reports
+from arqube_worker.retries import Backoff, RetryPolicy
 
 Context = dict[str, Any]
 
