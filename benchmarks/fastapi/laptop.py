@@ -1,4 +1,4 @@
-"""The run on this machine: the laptop cluster, a real PostgreSQL, a Redis that keeps all, and two processes of the API."""
+"""The run on this machine: the laptop cluster, a real PostgreSQL, a Redis that keeps all, and two API processes."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ async def read(database_url: str, redis_url: str) -> Records:
 
 
 async def left(database_url: str, redis_url: str) -> tuple[int, int]:
-    """Jobs still on their way: those that are committed and not yet in Redis, and those in Redis that have not ended."""
+    """Jobs on their way: those that are committed and not yet in Redis, and those in Redis that have not ended."""
     connection = await asyncpg.connect(_plain(database_url), timeout=TIMEOUT_S)
     try:
         waiting = await connection.fetchval(

@@ -1,4 +1,4 @@
-"""The example's worker settings, which also count how often each job starts, in Redis: outside the job's transaction."""
+"""The example's worker settings, which also count each start of a job, in Redis: outside the job's transaction."""
 
 from __future__ import annotations
 
