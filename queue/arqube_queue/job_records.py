@@ -65,7 +65,7 @@ class JobRecord:
         ended_ms: When it ended, by Redis's clock; None before, and where no worker of ours has ended it.
         outcome: How it ended, as workers count it: ``succeeded``, ``failed``, ``aborted``, ``expired``,
             ``undecodable``, ``unknown_function`` or ``tries_exhausted``; None before, and where that is not known.
-        error: The last error; empty when there was none.
+        error: What went wrong last; empty when nothing did, or the job has succeeded since.
         tries: Its starts by workers of ours, oldest first: the last ``job_tries.MOST_TRIES``.
         tried: How many tries have counted so far, those of plain arq's workers included.
         cancelling: Somebody has asked to cancel it, and it has not ended.
@@ -180,7 +180,27 @@ async def read_job(redis: Redis, queue: str, job_id: str) -> JobRecord | None:
     Raises:
         redis.exceptions.RedisError: The server did not answer or refused.
     """
-    raise NotImplementedError
+    pipeline = redis.pipeline(transaction=True)
+    pipeline.time()
+    pipeline.zscore(queue, job_id)
+    pipeline.hget(keys.job_records(queue), job_id)
+    pipeline.zscore(keys.job_ends(queue), job_id)
+    pipeline.zscore(keys.dead_letters(queue), job_id)
+    pipeline.exists(keys.RESULT_PREFIX + job_id)
+    _ask_alive(pipeline, queue, job_id, LONG_HEAD)
+    now, due, record, ended, died, results, *alive = await pipeline.execute()
+    if due is not None:
+        return _alive(job_id, due, _ms(now), *alive)
+    if record is not None:
+        return _over(job_id, record, ended, dead_letter=died is not None)
+    remains = await dead_letters.read(redis, queue, job_id) if died is not None else None
+    if remains is not None:
+        return _dead(remains.letter)
+    open_tries = alive[2]
+    if open_tries is not None or results:
+        # A plain arq worker has ended it.
+        return _over(job_id, open_tries or b"", None, dead_letter=False)
+    return None
 
 
 async def list_jobs(
@@ -200,4 +220,149 @@ async def list_jobs(
     Raises:
         redis.exceptions.RedisError: The server did not answer or refused.
     """
-    raise NotImplementedError
+    found: list[JobRecord] = []
+    looked = 0
+    cursor = after or (_FIRST_ALIVE if chosen.alive else _FIRST_OVER)
+    while True:
+        count = min(PAGE, limit - len(found)) if chosen == ALL else PAGE
+        rows = await (_page_alive if cursor.alive else _page_over)(redis, queue, cursor, count)
+        looked += len(rows)
+        for score, job in rows:
+            cursor = Cursor(cursor.alive, score, cursor.seen + 1 if score == cursor.score else 1)
+            if job is not None and chosen.matches(job):
+                found.append(job)
+                if len(found) == limit:
+                    return JobPage(tuple(found), cursor)
+        if len(rows) < count:
+            if not cursor.alive or not chosen.over:
+                return JobPage(tuple(found), None)
+            cursor = _FIRST_OVER
+        if looked >= LOOK:
+            return JobPage(tuple(found), cursor)
+
+
+async def _page_alive(redis: Redis, queue: str, cursor: Cursor, count: int) -> list[tuple[float, JobRecord | None]]:
+    """Members of the queue from ``cursor`` on with their due times; None for one that went meanwhile."""
+    rows = await redis.zrangebyscore(queue, cursor.score, "+inf", start=cursor.seen, num=count, withscores=True)
+    if not rows:
+        return []
+    ids = [job_id.decode() for job_id, _ in rows]
+    pipeline = redis.pipeline(transaction=True)
+    pipeline.time()
+    for job_id in ids:
+        pipeline.zscore(queue, job_id)
+        _ask_alive(pipeline, queue, job_id, HEAD)
+    now, *answers = await pipeline.execute()
+    width = len(answers) // len(ids)
+    found: list[tuple[float, JobRecord | None]] = []
+    for number, (job_id, (_, score)) in enumerate(zip(ids, rows, strict=True)):
+        due, *alive = answers[number * width : (number + 1) * width]
+        found.append((score, None if due is None else _alive(job_id, due, _ms(now), *alive)))
+    return found
+
+
+async def _page_over(redis: Redis, queue: str, cursor: Cursor, count: int) -> list[tuple[float, JobRecord | None]]:
+    """Records of ended jobs from ``cursor`` on with their ends; None for one that went or came back meanwhile."""
+    ends = keys.job_ends(queue)
+    rows = await redis.zrevrangebyscore(ends, cursor.score, "-inf", start=cursor.seen, num=count, withscores=True)
+    if not rows:
+        return []
+    ids = [job_id.decode() for job_id, _ in rows]
+    pipeline = redis.pipeline(transaction=True)
+    pipeline.hmget(keys.job_records(queue), ids)
+    for job_id in ids:
+        pipeline.zscore(queue, job_id)
+        pipeline.zscore(keys.dead_letters(queue), job_id)
+    records, *answers = await pipeline.execute()
+    found: list[tuple[float, JobRecord | None]] = []
+    for number, (job_id, (_, score)) in enumerate(zip(ids, rows, strict=True)):
+        queued, died = answers[2 * number : 2 * number + 2]
+        gone = records[number] is None or queued is not None
+        found.append((score, None if gone else _over(job_id, records[number], score, dead_letter=died is not None)))
+    return found
+
+
+def _ask_alive(pipeline: Any, queue: str, job_id: str, head: int) -> None:
+    """Ask for the last arguments of ``_alive``."""
+    pipeline.exists(keys.IN_PROGRESS_PREFIX + job_id)
+    pipeline.get(keys.RETRY_PREFIX + job_id)
+    pipeline.hget(keys.open_jobs(queue), job_id)
+    pipeline.getrange(keys.JOB_PREFIX + job_id, 0, head - 1)
+    pipeline.zscore(keys.ABORT, job_id)
+
+
+def _alive(
+    job_id: str,
+    due: float,
+    now_ms: int,
+    held: int,
+    tried: bytes | None,
+    open_tries: bytes | None,
+    head: bytes,
+    aborted: float | None,
+) -> JobRecord:
+    """A job that has not ended, of what Redis holds of it."""
+    state = JobState.RUNNING if held else JobState.DEFERRED if due > now_ms else JobState.WAITING
+    _, tries = job_tries.parse(open_tries or b"")
+    if tries and tries[-1].outcome is None and not held:
+        tries = (*tries[:-1], job_tries.lost(tries[-1]))
+    header = read_header(head)
+    return JobRecord(
+        job_id=job_id,
+        state=state,
+        function=header.function,
+        enqueued_ms=header.enqueued_ms,
+        due_ms=int(due) if due > 1 else None,  # 1 is where arq moves a job that is to be aborted
+        error=_last_error(tries),
+        tries=tries,
+        tried=int(tried) if tried is not None and tried.isdigit() else 0,
+        cancelling=aborted is not None,
+    )
+
+
+def _over(job_id: str, record: bytes, ended: float | None, *, dead_letter: bool) -> JobRecord:
+    """A job that has ended, of its record; of less where a plain arq worker has ended it."""
+    ending, tries = job_tries.parse(record)
+    if tries and tries[-1].outcome is None:
+        tries = (*tries[:-1], job_tries.lost(tries[-1]))
+    outcome = ending.outcome if ending else None
+    state = JobState.ENDED if outcome is None else _STATES.get(outcome, JobState.FAILED)
+    return JobRecord(
+        job_id=job_id,
+        state=state,
+        function=ending.function if ending else None,
+        enqueued_ms=ending.enqueued_ms if ending else None,
+        ended_ms=None if ended is None else int(ended),
+        outcome=outcome,
+        error="" if state is JobState.SUCCEEDED else (ending.error if ending else "") or _last_error(tries),
+        tries=tries,
+        tried=tries[-1].number if tries else 0,
+        dead_letter=dead_letter,
+    )
+
+
+def _dead(letter: dead_letters.DeadLetter) -> JobRecord:
+    """A job of which no more is known than its dead letter: those are kept longer."""
+    return JobRecord(
+        job_id=letter.job_id,
+        state=JobState.FAILED,
+        function=letter.function,
+        enqueued_ms=letter.enqueued_ms,
+        ended_ms=letter.died_ms,
+        outcome=letter.reason if letter.reason != "timeout" else "failed",
+        error=letter.error[: job_tries.ERROR_LENGTH],
+        tried=letter.tries,
+        dead_letter=True,
+    )
+
+
+_STATES: Final = {"succeeded": JobState.SUCCEEDED, "aborted": JobState.CANCELLED}
+
+
+def _last_error(tries: tuple[JobTry, ...]) -> str:
+    return next((each.error for each in reversed(tries) if each.error), "")
+
+
+def _ms(time: tuple[int, int]) -> int:
+    seconds, microseconds = time
+    return int(seconds) * 1000 + int(microseconds) // 1000

@@ -6,8 +6,10 @@ from enum import Enum
 
 from redis.asyncio import Redis
 
-from arqube_queue import dead_letters
+from arqube_queue import dead_letters, keys, scripts
 from arqube_queue.dead_letters import Outcome as RetryOutcome
+
+_CANCEL = scripts.load("cancel")
 
 
 class CancelOutcome(str, Enum):
@@ -29,7 +31,9 @@ async def cancel(redis: Redis, queue: str, job_id: str) -> CancelOutcome:
     Raises:
         redis.exceptions.RedisError: The server did not answer or refused.
     """
-    raise NotImplementedError
+    names = [queue, keys.ABORT, keys.job_records(queue), keys.dead_letters(queue)]
+    arguments: list[str | bytes | int] = [job_id, keys.IN_PROGRESS_PREFIX, keys.RESULT_PREFIX]
+    return CancelOutcome((await _CANCEL(redis, names, arguments)).decode())
 
 
 async def retry(redis: Redis, queue: str, job_id: str) -> RetryOutcome:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from arqube_queue import environment as env
-from arqube_queue import heartbeat, keys, payload_life, scripts
+from arqube_queue import heartbeat, job_records, job_tries, keys, payload_life, scripts
 from arqube_queue.scripts import Executor
 
 LEASE_S: Final = 15.0
@@ -45,6 +45,7 @@ class Lease(NamedTuple):
         token: Names the lease.
         payload: The serialized job; None when it had expired.
         aborted: Somebody asked to abort it.
+        former: The lines of its tries so far (``arqube_queue.job_tries``); None for none.
     """
 
     job_id: str
@@ -53,6 +54,7 @@ class Lease(NamedTuple):
     token: str
     payload: bytes | None = None
     aborted: bool = False
+    former: bytes | None = None
 
     @property
     def score(self) -> int:
@@ -92,58 +94,70 @@ End = tuple[Argument, ...]
 """How one run ends: an operation of the script with its arguments."""
 
 
-def finish(lease: Lease, result: bytes | None, *, life_ms: int = 0, keep_in_progress_ms: int = 0) -> End:
+def finish(
+    lease: Lease, result: bytes | None, *, record: str = "", life_ms: int = 0, keep_in_progress_ms: int = 0
+) -> End:
     """The job is over.
 
     Args:
         lease: The run's.
         result: What arq's clients read; None for none.
-        life_ms: How long they may, in milliseconds; 0 for ever.
+        record: What is kept of the job: the lines of ``arqube_queue.job_tries``.
+        life_ms: How long arq's clients may read the result, in milliseconds; 0 for ever.
         keep_in_progress_ms: How long its id is taken beyond its end; arq does this with cron jobs.
     """
-    job_id, due, tries, token, _, _ = lease
-    return ("finish", job_id, token, tries, due, result or b"", life_ms, keep_in_progress_ms)
+    job_id, due, tries, token, _, _, _ = lease
+    return ("finish", job_id, token, tries, due, result or b"", life_ms, keep_in_progress_ms, record)
 
 
-def bury(lease: Lease, result: bytes | None, death: Death, *, life_ms: int = 0, keep_in_progress_ms: int = 0) -> End:
+def bury(lease: Lease, result: bytes | None, death: Death, **options: Any) -> End:
     """The job is over by a failure, and becomes a dead letter. Arguments as ``finish``."""
-    return (
-        "bury",
-        *finish(lease, result, life_ms=life_ms, keep_in_progress_ms=keep_in_progress_ms)[1:],
-        *death.arguments,
-    )
+    return ("bury", *finish(lease, result, **options)[1:], *death.arguments)
 
 
-def put_back(lease: Lease, result: bytes | None, death: Death, *, life_ms: int = 0) -> End:
-    """The job is for a worker that knows its function: soon due again, this try not counted.
+def put_back(lease: Lease, result: bytes | None, death: Death, **options: Any) -> End:
+    """The job is for a worker that knows its function: soon due again, this try neither counted nor recorded.
 
     It is buried instead once it was put back for the whole grace and no living worker knows the function.
     """
-    return ("unknown", *finish(lease, result, life_ms=life_ms)[1:], *death.arguments)
+    return ("unknown", *finish(lease, result, **options)[1:], *death.arguments, lease.former or b"")
 
 
-def requeue(lease: Lease, *, due_ms: int | None = None, tries: int | None = None, keep_in_progress_ms: int = 0) -> End:
+def requeue(
+    lease: Lease,
+    *,
+    record: str | bytes = "",
+    due_ms: int | None = None,
+    tries: int | None = None,
+    keep_in_progress_ms: int = 0,
+) -> End:
     """The job is to run again.
 
     Args:
         lease: The run's.
+        record: The lines of its tries so far; empty for none.
         due_ms: When, in Unix milliseconds; None leaves its due time.
         tries: How many tries it has had; None leaves the count.
         keep_in_progress_ms: As for ``finish``.
     """
-    job_id, due, count, token, _, _ = lease
+    job_id, due, count, token, _, _, _ = lease
     later, tried = "" if due_ms is None else due_ms, "" if tries is None else tries
-    return ("requeue", job_id, token, count, due, later, tried, keep_in_progress_ms)
+    return ("requeue", job_id, token, count, due, later, tried, keep_in_progress_ms, record)
 
 
-def give_back(lease: Lease) -> End:
-    """The job is as it was before its lease: claimable at once, this try not counted."""
-    return requeue(lease, tries=lease.tries - 1)
+def give_back(lease: Lease, *, record: str | bytes | None = None) -> End:
+    """The job is as it was before its lease: claimable at once, this try not counted.
+
+    Args:
+        lease: The run's.
+        record: The lines of its tries so far; None when this one did not begin.
+    """
+    return requeue(lease, record=record or lease.former or b"", tries=lease.tries - 1)
 
 
 def lease_again(lease: Lease) -> End:
     """The lease has run out, and is taken anew unless somebody else has taken it."""
-    job_id, due, tries, token, _, _ = lease
+    job_id, due, tries, token, _, _, _ = lease
     return ("lease", job_id, token, tries, due)
 
 
@@ -199,14 +213,17 @@ class Turns:
     Args:
         redis: Where the queue is.
         queue: Name of the queue.
-        worker: Name of the worker, for dead letters.
+        worker: Name of the worker, for dead letters and for what is recorded of jobs.
         token: Distinguishes this worker from every other, also from a former one of its name.
         policy: What holds for all turns.
     """
 
     def __init__(self, redis: Executor, queue: str, *, worker: str, token: str, policy: Policy) -> None:
         self._redis = redis
-        self._keys = [queue, keys.dead_letters(queue), keys.unknown_functions(queue), keys.heartbeats(queue)]
+        self._keys = [
+            *(queue, keys.dead_letters(queue), keys.unknown_functions(queue), keys.heartbeats(queue)),
+            *(keys.job_records(queue), keys.job_ends(queue), keys.open_jobs(queue)),
+        ]
         self._token = token
         self._number = 0
         self._lease_ms = policy.lease_ms
@@ -218,6 +235,7 @@ class Turns:
             *(RETRY_LIFE_S, policy.expires_extra_ms, payload_life.TOLERANCE_MS, int(heartbeat.STALE_AFTER_S * 1000)),
             *(worker, int(policy.dead_letter_retention_s * 1000), policy.dead_letter_max_entries),
             int(policy.unknown_function_grace_s * 1000),
+            *(job_tries.quoted(worker), job_tries.MOST_TRIES, job_records.KEPT, job_records.LIFE_MS),
         )
 
     @property
@@ -263,8 +281,8 @@ class Turns:
             self._number += 1
             pieces = iter(flat_leases)
             leases = [
-                Lease(job_id.decode(), due, tries, token, payload, aborted == 1)
-                for job_id, due, tries, payload, aborted in zip(pieces, pieces, pieces, pieces, pieces, strict=True)
+                Lease(job_id.decode(), due, tries, token, payload, aborted == 1, former)
+                for job_id, due, tries, payload, aborted, former in zip(*(pieces,) * 6, strict=True)
             ]
         next_due_ms = int(float(next_due))
         return Turn(

@@ -57,7 +57,7 @@ def report(target: str, environ: Mapping[str, str]) -> dict[str, Any]:
             {
                 "name": name,
                 "timeout_s": worker.job_timeout_s if function.timeout_s is None else function.timeout_s,
-                "max_tries": worker.max_tries if function.max_tries is None else function.max_tries,
+                "max_tries": worker.endings.most_tries(name),
             }
             for name, function in worker.functions.items()
             if name not in crons
@@ -74,7 +74,7 @@ def warnings(loaded: LoadedSettings, configuration: Configuration) -> list[str]:
     """What the author of the settings may not expect."""
     found = []
     for name in loaded.unknown:
-        near = difflib.get_close_matches(name, settings.PARAMETERS, n=1)
+        near = difflib.get_close_matches(name, settings.PARAMETERS | settings.OURS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         found.append(f"arq knows no setting {name!r} and drops it{hint}")
     if loaded.inherited:

@@ -9,27 +9,27 @@ import asyncio
 import logging
 import sys
 import time
-import traceback
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import arq.worker
 from arq.jobs import SerializationError, deserialize_job_raw
 from arq.utils import ms_to_datetime, timestamp_ms
-from arq.worker import JobExecutionFailed, Retry, RetryJob
+from arq.worker import JobExecutionFailed
 
 from arqube_queue import turns
 from arqube_queue.leases import LeaseKeeper
-from arqube_queue.turns import Death, End, Lease
+from arqube_queue.turns import End, Lease
 from arqube_worker import logs, runs
 from arqube_worker.deadlines import Deadlines
 from arqube_worker.drain import Drain
+from arqube_worker.endings import Endings
 from arqube_worker.health import Health
 from arqube_worker.heartbeats import Tally
 from arqube_worker.metrics import Metrics
-from arqube_worker.results import Results
-from arqube_worker.runs import Cause, Outcome, Run, Verdict, verdict
+from arqube_worker.retries import RetryPolicy
+from arqube_worker.runs import Cause, Outcome, Run
 
 if TYPE_CHECKING:
     from arqube_worker.spans import Spans
@@ -49,12 +49,6 @@ _FAILURES: Final = frozenset(Outcome) - {
     *(Outcome.SUCCEEDED, Outcome.RETRIED, Outcome.RETURNED, Outcome.PUT_BACK, Outcome.LEASE_LOST)
 }
 """What arq counts as failed jobs."""
-_BEFORE_START: Final = {
-    Cause.ABORT: Verdict.ABORT,
-    Cause.STOP: Verdict.RETURN,
-    Cause.TIMEOUT: Verdict.RETURN,
-    Cause.LEASE_LOST: Verdict.FORGET,
-}
 
 
 class Ended(NamedTuple):
@@ -69,6 +63,8 @@ class JobRunner(arq.worker.Worker):
     """Begins runs and collects their ends. ``options`` are arq's arguments, and it raises what arq's Worker raises.
 
     Attributes:
+        name: Of the worker.
+        endings: Says how runs end.
         done: Runs whose end Redis does not know yet, in order.
         runs: Those whose code is not over.
         spans: What makes the jobs' spans; None when jobs are not traced.
@@ -76,8 +72,9 @@ class JobRunner(arq.worker.Worker):
 
     leases: LeaseKeeper
 
-    def __init__(self, *, metrics: Metrics, **options: Any) -> None:
+    def __init__(self, *, name: str, metrics: Metrics, retry_policy: RetryPolicy | None, **options: Any) -> None:
         super().__init__(**options)
+        self.name = name
         self.max_jobs: int = options.get("max_jobs", DEFAULT_MAX_JOBS)  # arq's before 0.26 do not say it
         self.drain = Drain()
         self.health = Health(longest_run_s=self.in_progress_timeout_s, loop_turned_at=time.monotonic())
@@ -86,7 +83,7 @@ class JobRunner(arq.worker.Worker):
         self.done: deque[Ended] = deque()
         self.runs: dict[Run, None] = {}
         self.spans: Spans | None = None
-        self._results = Results(self)
+        self.endings = Endings(self, name=name, retry_policy=retry_policy, max_tries=options.get("max_tries"))
         self._deadlines: Deadlines[Run] = Deadlines(self.loop, lambda run: run.cancel(Cause.TIMEOUT))
 
     def run_ended(self) -> None:
@@ -98,10 +95,10 @@ class JobRunner(arq.worker.Worker):
         """Start the leased job, or say at once why it is not started."""
         run = Run(lease)
         if self.drain.stopping:
-            self._end(run, turns.give_back(lease), Outcome.RETURNED)
+            self._end(run, *self.endings.returned(run))
             return
         if lease.payload is None:
-            self._refuse(run, (), {}, JobExecutionFailed("job expired"), Outcome.EXPIRED)
+            self._end(run, *self.endings.refused(run, (), {}, JobExecutionFailed("job expired"), Outcome.EXPIRED))
             return
         try:
             name, args, kwargs, first_try, enqueued_ms = deserialize_job_raw(
@@ -109,7 +106,7 @@ class JobRunner(arq.worker.Worker):
             )
         except SerializationError as error:
             logger.exception("the payload cannot be decoded", job_id=lease.job_id)
-            self._refuse(run, (), {}, error, Outcome.UNDECODABLE)
+            self._end(run, *self.endings.refused(run, (), {}, error, Outcome.UNDECODABLE))
             return
         run.function, run.enqueued_ms, run.attempt = name, enqueued_ms, max(lease.tries, first_try or 0)
         function = self.functions.get(name)
@@ -118,15 +115,16 @@ class JobRunner(arq.worker.Worker):
         if self.allow_abort_jobs and run.score == ABORTED_SCORE and not lease.aborted:
             # Its client has moved it to the front and is about to say why.
             soon_ms = timestamp_ms() + ABORT_PENDING_MS
-            self._end(run, turns.requeue(lease, due_ms=soon_ms, tries=lease.tries - 1), Outcome.PUT_BACK)
+            end = turns.requeue(lease, record=lease.former or b"", due_ms=soon_ms, tries=lease.tries - 1)
+            self._end(run, end, Outcome.PUT_BACK)
         elif self.allow_abort_jobs and lease.aborted:
-            self._refuse(run, args, kwargs, asyncio.CancelledError(), Outcome.ABORTED)
+            self._end(run, *self.endings.refused(run, args, kwargs, asyncio.CancelledError(), Outcome.ABORTED))
         elif function is None:
             refusal = JobExecutionFailed(f"function {name!r} not found")
-            self._refuse(run, args, kwargs, refusal, Outcome.UNKNOWN_FUNCTION)
-        elif run.attempt > (most := self.max_tries if function.max_tries is None else function.max_tries):
+            self._end(run, *self.endings.refused(run, args, kwargs, refusal, Outcome.UNKNOWN_FUNCTION))
+        elif run.attempt > (most := self.endings.most_tries(name)):
             refusal = JobExecutionFailed(f"max {most} retries exceeded")
-            self._refuse(run, args, kwargs, refusal, Outcome.TRIES_EXHAUSTED)
+            self._end(run, *self.endings.refused(run, args, kwargs, refusal, Outcome.TRIES_EXHAUSTED))
         else:
             timeout_s = self.job_timeout_s if function.timeout_s is None else function.timeout_s
             self._hold(run, timeout_s)
@@ -136,29 +134,6 @@ class JobRunner(arq.worker.Worker):
     def _hold(self, run: Run, timeout_s: float | None) -> None:
         until = None if timeout_s is None else time.monotonic() + timeout_s + LEASE_BEYOND_TIMEOUT_S
         self.leases.hold(run.lease, until)
-
-    def _refuse(
-        self, run: Run, args: tuple[Any, ...], kwargs: dict[Any, Any], error: BaseException, outcome: Outcome
-    ) -> None:
-        """End a job that is not started, as arq's ``job_failed`` does: the worker's ``keep_result`` counts."""
-        now_ms = timestamp_ms()
-        result, life_ms = None, self._results.life_ms()
-        if life_ms is not None:
-            result = self._results.write(
-                run, args, kwargs, success=False, result=error, started_ms=now_ms, ended_ms=now_ms
-            )
-        text = f"{type(error).__name__}: {error}"
-        cause = error.__cause__
-        if cause is not None:
-            text = f"{text} ({type(cause).__name__}: {cause})"
-        if outcome is Outcome.ABORTED:
-            self._end(run, turns.finish(run.lease, result, life_ms=life_ms or 0), outcome)
-            return
-        death = self._death(run, outcome.value, text, _traceback(error) if cause else "")
-        if outcome is Outcome.UNKNOWN_FUNCTION:
-            self._end(run, turns.put_back(run.lease, result, death, life_ms=life_ms or 0), Outcome.PUT_BACK)
-        else:
-            self._end(run, turns.bury(run.lease, result, death, life_ms=life_ms or 0), outcome)
 
     # -- running --
 
@@ -206,11 +181,7 @@ class JobRunner(arq.worker.Worker):
                 run.span.leave(error)
             if run.cause is not None:
                 _forget_cancellation(run.task)
-        try:
-            end, outcome = self._judge(run, function, args, kwargs, result, error)
-        except Exception as broken:  # an app's serializer, an exception's __str__
-            logger.exception("the end of a job could not be told as it was")
-            end, outcome = self._judge_untold(run, function, JobExecutionFailed(type(broken).__name__))
+        end, outcome = self.endings.told(run, function, args, kwargs, result, error)
         if outcome is not Outcome.RETURNED or run.started_at is not None:
             await self._call_hook("on_job_end", self.on_job_end, ctx)
         if self.after_job_end is not None and outcome is not Outcome.RETURNED:
@@ -229,10 +200,9 @@ class JobRunner(arq.worker.Worker):
         try:
             await self.on_job_start(ctx)
         except (Exception, asyncio.CancelledError):
-            # The try counts, or a hook that always fails would spin for ever.
             logger.exception("on_job_start failed")
             del self.runs[run]
-            self._end(run, turns.requeue(run.lease, tries=run.attempt), Outcome.RETRIED)
+            self._end(run, *self.endings.not_begun(run))
             return False
         self._hold(run, timeout_s)  # The job's time begins now.
         return True
@@ -247,77 +217,6 @@ class JobRunner(arq.worker.Worker):
             logger.exception(f"{name} failed")
 
     # -- ending --
-
-    def _judge(
-        self,
-        run: Run,
-        function: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[Any, Any],
-        result: Any,
-        error: BaseException | None,
-    ) -> tuple[End | None, Outcome]:
-        """How the run's end is written, and what it counts as."""
-        if run.started_at is None and error is not None:  # It never began, so it may always begin elsewhere.
-            decision = _BEFORE_START[run.cause or Cause.STOP]
-        else:
-            decision = verdict(error, run.cause, retry_jobs=self.retry_jobs, own_wish=(Retry, RetryJob))
-        lease = run.lease
-        is_cron = hasattr(function, "next_run")
-        keep_ms = int(arq.worker.keep_cronjob_progress * 1000) if is_cron else 0  # type: ignore[attr-defined]
-        tries = run.attempt if run.attempt != lease.tries else None
-        match decision:
-            case Verdict.FORGET:
-                return None, Outcome.LEASE_LOST
-            case Verdict.RETURN:
-                return turns.give_back(lease), Outcome.RETURNED
-            case Verdict.AGAIN:
-                return turns.requeue(lease, tries=tries, keep_in_progress_ms=keep_ms), Outcome.RETRIED
-            case Verdict.RETRY:
-                defer_ms = getattr(error, "defer_score", None)
-                due_ms = timestamp_ms() + defer_ms if defer_ms else None
-                end = turns.requeue(lease, due_ms=due_ms, tries=tries, keep_in_progress_ms=keep_ms)
-                return end, Outcome.RETRIED
-        if decision is not Verdict.SUCCEED:
-            timed_out = run.cause is Cause.TIMEOUT and isinstance(error, asyncio.CancelledError)
-            result = error = asyncio.TimeoutError() if timed_out else error
-        data, life_ms = None, self._results.life_ms(function)
-        if life_ms is not None:
-            started_ms, ended_ms = int((run.started_at or 0) * 1000), int((run.ended_at or 0) * 1000)
-            data = self._results.write(
-                run, args, kwargs, success=error is None, result=result, started_ms=started_ms, ended_ms=ended_ms
-            )
-        if decision is Verdict.FAIL and error is not None:
-            timed_out = isinstance(error, asyncio.TimeoutError) and run.cause is Cause.TIMEOUT
-            self._log_failure(error)
-            text, frames = f"{type(error).__name__}: {error}", _traceback(error)
-            death = self._death(run, "timeout" if timed_out else "failed", text, frames)
-            return turns.bury(lease, data, death, life_ms=life_ms or 0, keep_in_progress_ms=keep_ms), Outcome.FAILED
-        outcome = Outcome.ABORTED if decision is Verdict.ABORT else Outcome.SUCCEEDED
-        return turns.finish(lease, data, life_ms=life_ms or 0, keep_in_progress_ms=keep_ms), outcome
-
-    def _judge_untold(self, run: Run, function: Any, failure: JobExecutionFailed) -> tuple[End | None, Outcome]:
-        """The run fails, if need be without a result, as it must not stay in its slot."""
-        try:
-            return self._judge(run, function, (), {}, None, failure)
-        except Exception:  # the function's own settings
-            logger.exception("the failure of a job could not be told")
-            death = self._death(run, "failed", f"{type(failure).__name__}: {failure}", "")
-            return turns.bury(run.lease, None, death), Outcome.FAILED
-
-    def _log_failure(self, error: BaseException) -> None:
-        details: Mapping[str, Any] = {}
-        try:
-            extra = getattr(error, "extra", None)
-            if extra is not None:
-                details = {"extra": extra() if callable(extra) else extra}
-        except Exception:
-            logger.exception("the failure's own 'extra' failed")
-        logger.error("job failed", exc_info=error, **details)
-
-    def _death(self, run: Run, reason: str, error: str, frames: str) -> Death:
-        run.death = reason
-        return Death(reason, run.function or "", error, frames, run.attempt or run.lease.tries, run.enqueued_ms)
 
     def _end(self, run: Run, end: End | None, outcome: Outcome) -> None:
         if end is None:
@@ -356,13 +255,6 @@ class JobRunner(arq.worker.Worker):
         duration_s = run.duration_s
         rounded = None if duration_s is None else round(duration_s, 6)
         logs.job_event(__name__, "job ended", run, outcome=outcome.value, duration_s=rounded)
-
-
-def _traceback(error: BaseException) -> str:
-    try:
-        return "".join(traceback.format_exception(error))
-    except Exception:  # an exception's own __str__
-        return f"{type(error).__name__}"
 
 
 if sys.version_info >= (3, 11):

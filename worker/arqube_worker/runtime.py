@@ -12,7 +12,7 @@ from typing import Final
 
 from arq.connections import ArqRedis
 
-from arqube_queue import heartbeat, keys, turns
+from arqube_queue import heartbeat, keys
 from arqube_queue.held_connection import HeldConnection
 from arqube_queue.leases import LeaseKeeper
 from arqube_queue.turns import Turns
@@ -20,7 +20,7 @@ from arqube_worker import connections, crons, heartbeats, logs, termination, tra
 from arqube_worker.drain import first_of
 from arqube_worker.metrics import Metrics
 from arqube_worker.running import Ended
-from arqube_worker.runs import Cause, Outcome, Run
+from arqube_worker.runs import Cause, Run
 from arqube_worker.serializers import warn_about_pickle
 from arqube_worker.settings import Configuration, SettingsError
 from arqube_worker.turning import FIRST_BACKOFF_S, HOUSEKEEPING_S, LAST_BACKOFF_S, REDIS_ERRORS, TurnTaker
@@ -42,10 +42,9 @@ class Worker(TurnTaker):
         # The signals are ours for every worker, so arq must not install its own.
         options = {**configuration.options, "handle_signals": False}
         try:
-            super().__init__(metrics=metrics, **options)
+            super().__init__(name=name, metrics=metrics, retry_policy=configuration.retry_policy, **options)
         except (RuntimeError, ValueError, TypeError, AttributeError, ImportError) as error:
             raise SettingsError(f"arq refuses the settings: {error}") from error
-        self.name = name
         self._configuration = configuration
         self._pool_options = {
             "job_serializer": self.job_serializer,
@@ -269,7 +268,7 @@ class Worker(TurnTaker):
                 exit_code = 1
         for run in self.stragglers:  # They get no further: the process exits now.
             logger.warning("job did not end in time", **logs.names_of(run))
-            self.done.append(Ended(run, turns.give_back(run.lease), Outcome.RETURNED))
+            self.done.append(Ended(run, *self.endings.returned(run)))
         with contextlib.suppress(*REDIS_ERRORS):
             while self.done:
                 await self._take_turn(0)

@@ -16,9 +16,13 @@ from arq.connections import RedisSettings
 from arqube_queue import environment as env
 from arqube_queue.connection import InvalidAddressError, RedisAddress
 from arqube_queue.turns import Policy
+from arqube_worker.retries import RetryPolicy
 
 PARAMETERS: Final = frozenset(inspect.signature(arq.worker.Worker).parameters)
 """The names arq knows; it drops all others in silence."""
+RETRY_POLICY: Final = "retry_policy"
+OURS: Final = frozenset({RETRY_POLICY})
+"""The names that we know beside them."""
 
 DEFAULT_SHUTDOWN_TIMEOUT_S: Final = 30.0
 
@@ -33,8 +37,8 @@ class LoadedSettings:
 
     Attributes:
         target: Where it was found, as the user wrote it.
-        values: The arguments of ``arq.worker.Worker``.
-        unknown: Public names that arq does not know, and drops.
+        values: The arguments of ``arq.worker.Worker``, and what has a name of ``OURS``.
+        unknown: Public names that neither arq nor we know.
         inherited: Names in ``values`` that stand in a base class or a class behind an object, which plain arq misses.
     """
 
@@ -53,12 +57,14 @@ class Configuration:
         redis: Where Redis is; an address when the environment says it, else what the settings say.
         shutdown_timeout_s: Seconds a stopping worker may finish its jobs.
         policy: What holds for the worker's leases, payloads and dead letters.
+        retry_policy: For job functions without one of their own; None for none.
     """
 
     options: Mapping[str, Any]
     redis: RedisSettings | RedisAddress
     shutdown_timeout_s: float
     policy: Policy = field(default_factory=Policy)
+    retry_policy: RetryPolicy | None = None
 
 
 def load(target: str) -> LoadedSettings:
@@ -87,8 +93,8 @@ def load(target: str) -> LoadedSettings:
     own = found if isinstance(found, dict) else getattr(found, "__dict__", {})
     return LoadedSettings(
         target=target,
-        values={name: _value(found, name) for name in known},
-        unknown=tuple(name for name in names if name not in PARAMETERS),
+        values={name: _value(found, name) for name in names if name in PARAMETERS | OURS},
+        unknown=tuple(name for name in names if name not in PARAMETERS | OURS),
         inherited=tuple(name for name in known if name not in own),
     )
 
@@ -100,6 +106,11 @@ def configure(loaded: LoadedSettings, environ: Mapping[str, str]) -> Configurati
         SettingsError: A variable or a setting has a value that cannot be used; the message names it.
     """
     options = dict(loaded.values)
+    retry_policy = options.pop(RETRY_POLICY, None)
+    if retry_policy is not None and not isinstance(retry_policy, RetryPolicy):
+        raise SettingsError(
+            f"{RETRY_POLICY} must be a RetryPolicy of arqube_worker.retries, not {type(retry_policy).__name__}"
+        )
     settings = options.pop("redis_settings", None)
     if settings is not None and not isinstance(settings, RedisSettings):
         raise SettingsError(f"redis_settings must be arq's RedisSettings, not {type(settings).__name__}")
@@ -120,6 +131,7 @@ def configure(loaded: LoadedSettings, environ: Mapping[str, str]) -> Configurati
         redis=address or settings or RedisSettings(),
         shutdown_timeout_s=_shutdown_timeout(options, environ),
         policy=_policy(options, environ),
+        retry_policy=retry_policy,
     )
 
 
@@ -217,7 +229,7 @@ def _names(found: Any) -> list[str]:
     if isinstance(found, dict):
         return [name for name in found if isinstance(name, str)]
     if inspect.ismodule(found):  # Its other names are imports and functions, not settings that were misspelt.
-        return [name for name in vars(found) if name in PARAMETERS]
+        return [name for name in vars(found) if name in PARAMETERS | OURS]
     kind = found if isinstance(found, type) else type(found)
     holders = [vars(base) for base in reversed(kind.__mro__) if base is not object]
     if not isinstance(found, type) and hasattr(found, "__dict__"):

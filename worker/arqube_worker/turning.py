@@ -17,7 +17,6 @@ from arqube_queue.turns import Lease, Turns
 from arqube_queue.wakeup import Wakeup
 from arqube_worker import crons, logs
 from arqube_worker.drain import first_of
-from arqube_worker.metrics import Metrics
 from arqube_worker.running import Ended, JobRunner
 from arqube_worker.runs import Cause, Outcome
 
@@ -44,8 +43,8 @@ class TurnTaker(JobRunner):
     _line: HeldConnection
     _turns: Turns
 
-    def __init__(self, *, metrics: Metrics, **options: Any) -> None:
-        super().__init__(metrics=metrics, **options)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self._retiring = False
         self._begun = 0
         self._in_doubt = 0

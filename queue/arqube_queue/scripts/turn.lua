@@ -3,11 +3,15 @@
 -- A job is ours while its in-progress key holds our token. It still is when that key has run out and nothing has
 -- happened to the job since: same count of tries, same due time. So what ended while Redis was away can be told later.
 --
--- KEYS: queue, dead letters' index, hash of first sightings of unknown functions, heartbeats.
+-- Beside all that it records the jobs' tries (arqube_queue.job_tries), each kind of write once for all jobs: a line when a
+-- job is leased, and what the worker sends when a run ends. Whatever goes wrong with that does not hold up the jobs.
+--
+-- KEYS: queue, dead letters' index, hash of first sightings of unknown functions, heartbeats, records of ended jobs, index
+--       of those by their ends, tries of jobs that have not ended.
 -- ARGV: settings, then the runs' ends, each an operation with its arguments, then ids of running jobs that may be aborted.
--- Returns: {status an end}, {id, due, tries, payload or nil, aborted, ...}, due time of the next deferred job or -1,
+-- Returns: {status an end}, {id, due, tries, payload or nil, aborted, former tries or nil, ...}, due time of the next deferred job or -1,
 --          rank from which to look next time, due jobs passed by as they run, {ids of running jobs that are to be aborted}.
-local queue, dead, sightings, heartbeats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local queue, dead, sightings, heartbeats, records, record_ends, open = unpack(KEYS)
 local at = 0
 local function take() at = at + 1; return ARGV[at] end
 local function number() return tonumber(take()) end
@@ -16,6 +20,7 @@ local now, token, lease, limit, start, look, page = number(), take(), take(), nu
 local job, in_progress, retry, result, abort, letter = take(), take(), take(), take(), take(), take()
 local retry_life, default_life, tolerance, stale = take(), number(), number(), number()
 local worker, retention, max_entries, grace = take(), number(), number(), number()
+local quoted_worker, most_tries, records_kept, records_life = take(), number(), number(), number()
 
 local TRIM_AT_ONCE = 20 -- dead letters dropped at one death, so that the script stays short
 local LONGEST_PUT_BACK = 10000
@@ -30,6 +35,48 @@ local function ours(id, owner, tries, due)
   local holder = redis.call('GET', in_progress .. id)
   if holder then return holder == owner end
   return redis.call('GET', retry .. id) == tries and redis.call('ZSCORE', queue, id) == due
+end
+
+-- What is to be recorded once all ends are told, flat as the commands take it.
+local ended, ended_at, closed, reopened = {}, {}, {}, {}
+
+local function record_end(id, text)
+  ended[#ended + 1], ended[#ended + 2] = id, text
+  ended_at[#ended_at + 1], ended_at[#ended_at + 2] = ms(server_now), id
+  closed[#closed + 1] = id
+end
+
+local function record_open(id, text)
+  if text == '' then
+    closed[#closed + 1] = id
+  else
+    reopened[#reopened + 1], reopened[#reopened + 2] = id, text
+  end
+end
+
+local function drop_records(ids)
+  if #ids > 0 then
+    redis.pcall('ZREM', record_ends, unpack(ids))
+    redis.pcall('HDEL', records, unpack(ids))
+  end
+end
+
+local function write_records()
+  if #reopened > 0 then
+    redis.pcall('HSET', open, unpack(reopened))
+    redis.pcall('PEXPIRE', open, ms(records_life))
+  end
+  if #closed > 0 then redis.pcall('HDEL', open, unpack(closed)) end
+  if #ended == 0 then return end
+  redis.pcall('HSET', records, unpack(ended))
+  redis.pcall('ZADD', record_ends, unpack(ended_at))
+  redis.pcall('PEXPIRE', records, ms(records_life))
+  redis.pcall('PEXPIRE', record_ends, ms(records_life))
+  local aged = redis.pcall('ZRANGEBYSCORE', record_ends, '-inf', ms(server_now - records_life), 'LIMIT', 0, TRIM_AT_ONCE)
+  drop_records(aged)
+  local kept = redis.pcall('ZCARD', record_ends)
+  local excess = type(kept) == 'number' and math.min(kept - records_kept, #ended / 2 + TRIM_AT_ONCE) or 0
+  if excess > 0 then drop_records(redis.pcall('ZRANGE', record_ends, 0, excess - 1)) end
 end
 
 local function drop_letters(ids)
@@ -108,17 +155,22 @@ for each = 1, number() do
   local mine = ours(id, owner, tries, due)
   local status = mine and 1 or 0
   if operation == 'finish' then
-    local data, life, keep = take(), take(), take()
-    if mine then finish(id, data, life, keep) end
-  elseif operation == 'requeue' then
-    local later, count, keep = take(), take(), take()
+    local data, life, keep, record = take(), take(), take(), take()
     if mine then
+      finish(id, data, life, keep)
+      record_end(id, record)
+    end
+  elseif operation == 'requeue' then
+    local later, count, keep, record = take(), take(), take(), take()
+    if mine then
+      record_open(id, record)
       if later ~= '' then keep_payload(id, due) end
       requeue(id, later, count, keep)
     end
   elseif operation == 'bury' or operation == 'unknown' then
-    local data, life, keep = take(), take(), take()
+    local data, life, keep, record = take(), take(), take(), take()
     local reason, name, message, traceback, attempts, enqueued = take(), take(), take(), take(), take(), take()
+    local former = operation == 'unknown' and take()
     local final = operation == 'bury'
     if mine and not final then
       local first = tonumber(redis.call('HGET', sightings, id) or server_now)
@@ -127,6 +179,7 @@ for each = 1, number() do
       if not final then
         keep_payload(id, due)
         requeue(id, ms(now + math.min(math.max(1000, age), LONGEST_PUT_BACK)), ms(tonumber(tries) - 1), '0')
+        record_open(id, former)
         redis.call('HSETNX', sightings, id, ms(first))
         redis.call('PEXPIRE', sightings, ms(2 * grace + 86400000))
         sighted = true
@@ -136,6 +189,7 @@ for each = 1, number() do
       local payload = redis.call('GET', job .. id)
       finish(id, data, life, keep)
       bury(id, payload, attempts, reason, name, message, traceback, enqueued)
+      record_end(id, record)
       status = 2
     end
   elseif operation == 'lease' then
@@ -143,7 +197,10 @@ for each = 1, number() do
   end
   statuses[each] = status
 end
+write_records()
 
+local FIELDS = 6
+local leased_ids, payload_keys, leased_again = {}, {}, {}
 local leased, next_due, next_start, running = {}, '-1', 0, 0
 
 local function take_lease(id, due, again)
@@ -156,9 +213,30 @@ local function take_lease(id, due, again)
     redis.call('EXPIRE', retry .. id, retry_life)
   end
   local aborted = aborts and redis.call('ZSCORE', abort, id) and 1 or 0
-  local count = #leased
+  local count, each = #leased, #leased_ids + 1
   leased[count + 1], leased[count + 2], leased[count + 3] = id, due, tries
-  leased[count + 4], leased[count + 5] = redis.call('GET', job .. id), aborted
+  leased[count + 4], leased[count + 5], leased[count + 6] = false, aborted, false
+  leased_ids[each], payload_keys[each], leased_again[each] = id, job .. id, again
+end
+
+-- The payloads of the leased jobs, and their tries so far, to which this one is added.
+local function complete_leases()
+  local payloads = redis.call('MGET', unpack(payload_keys))
+  local former = redis.pcall('HMGET', open, unpack(leased_ids))
+  local lines = {}
+  for each, id in ipairs(leased_ids) do
+    local at, tries = (each - 1) * FIELDS, former[each] or nil
+    leased[at + 4] = payloads[each]
+    if tries and leased_again[each] then tries = string.match(tries, '^(.*)\n[^\n]*$') end -- less the line of this try
+    if tries and select(2, string.gsub(tries, '\n', '')) + 2 > most_tries then
+      tries = string.match(tries, '\n(.*)$')
+    end
+    leased[at + 6] = tries or false
+    local line = '[' .. leased[at + 3] .. ',' .. quoted_worker .. ',' .. ms(server_now) .. ']'
+    lines[#lines + 1], lines[#lines + 2] = id, tries and tries .. '\n' .. line or line
+  end
+  redis.pcall('HSET', open, unpack(lines))
+  redis.pcall('PEXPIRE', open, ms(records_life))
 end
 
 if limit > 0 then
@@ -192,6 +270,7 @@ if limit > 0 then
     if later or #members < 2 * page then break end
     rank = rank + page
   end
+  if #leased_ids > 0 then complete_leases() end
 end
 
 local to_abort = {}
