@@ -114,9 +114,9 @@ class Stage:
     slow: WorkerProcess
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def example() -> Iterator[None]:
-    """The example's package ``app``, which tests import by ``import_module``; others' packages of that name may follow."""
+    """The example's package ``app``, for ``import_module``; other suites may have packages of that name."""
     sys.path.insert(0, str(EXAMPLE))
     yield
     sys.path.remove(str(EXAMPLE))
@@ -124,7 +124,7 @@ def example() -> Iterator[None]:
         del sys.modules[name]
 
 
-@pytest.fixture(scope="module", params=["SQLite", "PostgreSQL"])
+@pytest.fixture(scope="package", params=["SQLite", "PostgreSQL"])
 def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, example: None) -> Iterator[Stage]:
     """Both workers on one database. SQLite is always there; PostgreSQL where a server's programs are found."""
     folder = tmp_path_factory.mktemp("stage")
