@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 
+from arqube_queue import dead_letters, job_tries, keys
 from arqube_queue.job_tries import JobTry
+from arqube_queue.payload import read_header
 
 KEPT: Final = 10_000
 """Ended jobs of a queue that are kept."""
