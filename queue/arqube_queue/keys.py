@@ -15,6 +15,9 @@ RETRY_PREFIX: Final = "arq:retry:"
 RESULT_PREFIX: Final = "arq:result:"
 ABORT: Final = "arq:abort"
 
+OUTBOX_MOVED: Final = "arqube:outbox:moved"
+"""The sorted set of the tokens of outboxes' rows that were moved here, by that time in Unix milliseconds."""
+
 
 def heartbeats(queue: str) -> str:
     """The hash that holds one heartbeat a worker of ``queue``, keyed by the worker's name."""

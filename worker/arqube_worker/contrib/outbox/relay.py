@@ -1,13 +1,47 @@
-"""Moves the jobs of an outbox into Redis, each once whatever breaks meanwhile."""
+"""Moves the jobs of an outbox into Redis, each once whatever breaks meanwhile.
+
+A row goes through three steps, and each may be repeated after a crash before the next:
+
+1. ``move``: its job is put into its queue, and its token is remembered by Redis, in one script.
+2. ``move``: the row is marked as moved, and committed. A relay that dies before that leaves a row that is moved again,
+   which does nothing, as Redis knows its token.
+3. ``settle``: it is deleted when Redis still knows its token after ``settle_s``, and Redis forgets the token then. If
+   Redis does not know it, it has lost what it was told, and the row goes back to step 1.
+
+A relay that hangs with rows in its hands, while the database has given up its lock on them, must not put a job into its
+queue after another relay has come to step 3: so it may do so for ``settle_s`` only, counted from before it read them.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable
 from types import TracebackType
+from typing import Any, Final, TypeVar
 
 from redis.asyncio import Redis
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import ColumnElement, Row, delete, false, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.pool import StaticPool
 
+from arqube_queue import outbox as moves
+from arqube_queue.outbox import Entry
 from arqube_worker.contrib.outbox.table import Outbox
+
+ANSWER_TIMEOUT_S: Final = 5.0
+"""How long Redis may take for an answer; the pools that arq makes would wait for ever."""
+FIRST_BACKOFF_S: Final = 0.1
+LAST_BACKOFF_S: Final = 5.0
+
+Value = TypeVar("Value")
+
+logger = logging.getLogger(__name__)
+
+
+class RefusedError(Exception):
+    """Redis takes the job of a row into no queue, as where its queue's name is that of another thing."""
 
 
 class Relay:
@@ -23,6 +57,9 @@ class Relay:
         settle_s: How long, in seconds, a row is kept after it was moved. Redis may forget what it was told within this
             time, as by a crash with ``appendfsync everysec``: then the job is moved anew.
         batch_size: How many jobs are moved at once.
+
+    Raises:
+        ValueError: The engine has one connection for all, as that of SQLite in memory: transactions would be mixed.
     """
 
     def __init__(
@@ -35,24 +72,145 @@ class Relay:
         settle_s: float = 30.0,
         batch_size: int = 100,
     ) -> None:
+        if isinstance(engine.sync_engine.pool, StaticPool):
+            raise ValueError("engine: a database in memory has one connection for all, so use a file: sqlite:///app.db")
         self._outbox = outbox
+        self._table = outbox.table
+        self._engine = engine
+        self._redis = redis
+        self._poll_s = poll_s
+        self._settle_ms = int(settle_s * 1000)
+        self._batch_size = batch_size
+        self._failing = False
+        self._task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Move jobs until cancelled. A database or Redis that is away is waited for."""
-        raise NotImplementedError
+        loop = asyncio.get_running_loop()
+        woken = asyncio.Event()
+
+        def wake() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(woken.set)
+
+        backoff_s, settle_at = FIRST_BACKOFF_S, loop.time()
+        with self._outbox.listening(wake):
+            while True:
+                woken.clear()
+                try:
+                    while await self.move() == self._batch_size:
+                        pass
+                    if loop.time() >= settle_at:
+                        while await self.settle() == self._batch_size:
+                            pass
+                        settle_at = loop.time() + self._poll_s
+                except Exception as error:  # Drivers raise what they like, and no failure is to end the relay.
+                    self._tell(error)
+                    await asyncio.sleep(random.uniform(backoff_s / 2, backoff_s))  # noqa: S311
+                    backoff_s = min(2 * backoff_s, LAST_BACKOFF_S)
+                else:
+                    self._tell(None)
+                    backoff_s = FIRST_BACKOFF_S
+                    waiting = asyncio.ensure_future(woken.wait())
+                    try:
+                        await asyncio.wait((waiting,), timeout=self._poll_s)
+                    finally:
+                        waiting.cancel()
 
     async def move(self) -> int:
-        """Move what is committed now, one batch of it; how many rows were moved."""
-        raise NotImplementedError
+        """Move what is committed now, one batch of it at most.
+
+        Returns:
+            How many rows were moved.
+
+        Raises:
+            RefusedError: Redis takes some of the jobs into no queue. The others were moved.
+            Exception: The database or Redis failed. All, some or none of the jobs are in Redis; move them again.
+        """
+        until_ms = await self._answer(moves.now_ms(self._redis)) + self._settle_ms
+        async with self._engine.connect() as connection:
+            rows = await self._take(connection, self._table.c.moved_ms.is_(None))
+            if not rows:
+                return 0
+            entries = [
+                Entry(row.token, row.job_id, row.queue_name, row.payload, row.due_ms, row.expires_ms) for row in rows
+            ]
+            now_ms, refusals = await self._answer(
+                moves.move(self._redis, entries, until_ms=until_ms, life_ms=self._outbox.expires_extra_ms)
+            )
+            moved = [row.id for row, refusal in zip(rows, refusals, strict=True) if not refusal]
+            await self._mark(connection, moved, now_ms)
+            await connection.commit()
+        if len(moved) < len(rows):
+            at = next(at for at, refusal in enumerate(refusals) if refusal)
+            raise RefusedError(f"{len(rows) - len(moved)} jobs, one for queue {rows[at].queue_name!r}: {refusals[at]}")
+        return len(rows)
 
     async def settle(self) -> int:
-        """Delete rows that were moved long enough ago, one batch of them; how many rows were dealt with."""
-        raise NotImplementedError
+        """Delete rows that were moved long enough ago, one batch of them at most.
+
+        Returns:
+            How many rows were dealt with, those included which Redis has lost and which are to be moved again.
+
+        Raises:
+            Exception: The database or Redis failed; settle them again.
+        """
+        now_ms = await self._answer(moves.now_ms(self._redis))
+        async with self._engine.connect() as connection:
+            rows = await self._take(connection, self._table.c.moved_ms <= now_ms - self._settle_ms)
+            if not rows:
+                return 0
+            known = await self._answer(moves.remembered(self._redis, [row.token for row in rows]))
+            gone = [row for row, is_known in zip(rows, known, strict=True) if is_known]
+            lost = [row.id for row, is_known in zip(rows, known, strict=True) if not is_known]
+            if lost:
+                logger.warning("Redis has lost %d jobs that were moved there; they are moved again", len(lost))
+                await self._mark(connection, lost, None)
+            if gone:
+                await connection.execute(delete(self._table).where(self._table.c.id.in_([row.id for row in gone])))
+            await connection.commit()
+        if gone:
+            await self._answer(moves.forget(self._redis, [row.token for row in gone]))
+        if len(rows) < self._batch_size:
+            await self._answer(moves.forget_old(self._redis, now_ms=now_ms))
+        return len(rows)
 
     async def __aenter__(self) -> Relay:
-        raise NotImplementedError
+        self._task = asyncio.create_task(self.run())
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        raise NotImplementedError
+        while self._task is not None and not self._task.done():  # redis-py may swallow a cancellation
+            self._task.cancel()
+            await asyncio.wait((self._task,), timeout=1)
+
+    async def _take(self, connection: AsyncConnection, which: ColumnElement[bool]) -> list[Row[Any]]:
+        """The first rows that are so and that no other relay has; ours until the transaction ends."""
+        table = self._table
+        query = select(table).where(which).order_by(table.c.id).limit(self._batch_size)
+        if connection.dialect.name != "sqlite":
+            return list(await connection.execute(query.with_for_update(skip_locked=True)))
+        # SQLite locks no rows: one relay after the other, by a write that changes nothing. It would hold up the app's
+        # writers each second, so only where there is something to do.
+        if not list(await connection.execute(query.limit(1))):
+            return []
+        await connection.rollback()
+        await connection.execute(update(table).where(false()).values(moved_ms=None))
+        return list(await connection.execute(query))
+
+    async def _mark(self, connection: AsyncConnection, ids: list[int], moved_ms: int | None) -> None:
+        await connection.execute(update(self._table).where(self._table.c.id.in_(ids)).values(moved_ms=moved_ms))
+
+    async def _answer(self, question: Awaitable[Value]) -> Value:
+        return await asyncio.wait_for(question, ANSWER_TIMEOUT_S)
+
+    def _tell(self, error: Exception | None) -> None:
+        """Log when it begins to fail and when it goes on again. Texts of errors may hold a job's arguments."""
+        if error is not None and not self._failing:
+            detail = str(error) if isinstance(error, RefusedError) else ""
+            logger.warning("the outbox waits, and is tried again: %s %s", type(error).__name__, detail)
+        elif error is None and self._failing:
+            logger.info("the outbox is moved again")
+        self._failing = error is not None
