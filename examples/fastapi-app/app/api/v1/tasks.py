@@ -86,11 +86,12 @@ async def _find(queue: Queue, task_id: str) -> tuple[QueueName, JobRecord]:
         HTTPException: 404, as nothing is known of it.
     """
     names: tuple[QueueName, ...] = ("fast", "slow")
-    for name in names:
-        job = await job_records.read_job(queue, QUEUES[name], task_id)
-        if job is not None:
-            return name, job
-    raise HTTPException(404, "no such task: it never was, or it was long ago")
+    read = {name: await job_records.read_job(queue, QUEUES[name], task_id) for name in names}
+    found = [(name, job) for name, job in read.items() if job is not None]
+    if not found:
+        raise HTTPException(404, "no such task: it never was, or it was long ago")
+    # Results carry no queue's name: a queue that knows no more than that there is one is not the task's own.
+    return min(found, key=lambda each: each[1].state is JobState.ENDED)
 
 
 async def _result(queue: Queue, task_id: str, name: QueueName) -> Any:
