@@ -7,6 +7,7 @@ import itertools
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -24,6 +25,7 @@ from arqube_operator.kube.client import PODS, TASK_QUEUES, KubeClient
 from benchmarks.fastapi import records
 from benchmarks.fastapi.client import Ledger, create_users
 from benchmarks.fastapi.faults import Fault
+from benchmarks.fastapi.stage import NotReadyError
 from benchmarks.fastapi.verdict import Records
 
 ROOT: Final = Path(__file__).parents[2]
@@ -37,10 +39,6 @@ READY_S: Final = 90.0
 DOWN_S: Final = 2.0
 """How long what was killed stays away."""
 KEEPS_ALL: Final = ("--appendonly", "yes", "--appendfsync", "always")
-
-
-class NotReadyError(Exception):
-    """Something did not start in time; the message holds the end of its log."""
 
 
 class Api:
@@ -95,7 +93,7 @@ class Laptop:
         self._victims = itertools.count()
 
     @property
-    def versions(self) -> tuple[str, str]:
+    def versions(self) -> tuple[str, ...]:
         """What PostgreSQL and Redis call themselves."""
         return self._database.version, self._redis.version
 
@@ -103,7 +101,7 @@ class Laptop:
         """Create users from this process."""
         return await create_users([api.url for api in self.apis], rate=rate, seconds=seconds, run=run, path=path)
 
-    async def inflict(self, fault: Fault) -> None:
+    async def inflict(self, fault: Fault) -> bool:
         """Kill by process id; delete a pod where a worker is to be asked to stop."""
         if fault in (Fault.DATABASE_KILLED, Fault.DATABASE_STOPPED):
             stop = self._database.kill if fault is Fault.DATABASE_KILLED else self._database.stop_immediately
@@ -121,7 +119,8 @@ class Laptop:
         elif fault is Fault.API_KILLED:
             os.kill(self.apis[next(self._victims) % len(self.apis)].process.pid, signal.SIGKILL)
         else:
-            await self._strike_worker(fault)
+            return await self._strike_worker(fault)
+        return True
 
     async def left(self) -> tuple[int, int]:
         """Jobs that are committed and not yet in Redis, and those in Redis."""
@@ -150,15 +149,16 @@ class Laptop:
                 raise NotReadyError(f"no {WORKERS} workers within {READY_S:g} s: {found.get('status')}")
             await asyncio.sleep(0.5)
 
-    async def _strike_worker(self, fault: Fault) -> None:
+    async def _strike_worker(self, fault: Fault) -> bool:
         workers = await self._workers()
         if not workers:
-            return
+            return False
         name, pid = workers[next(self._victims) % len(workers)]
         if fault is Fault.WORKER_TERMINATED:
             await self._kube.delete(PODS, NAMESPACE, name)
         else:
             os.kill(pid, signal.SIGKILL)
+        return True
 
     async def _workers(self) -> list[tuple[str, int]]:
         """The ready workers: the pod's name and the process id of each."""
@@ -177,7 +177,7 @@ class Laptop:
 
 
 @asynccontextmanager
-async def staged(folder: Path) -> AsyncIterator[Laptop]:
+async def staged() -> AsyncIterator[Laptop]:
     """Start all of it, and stop it again.
 
     Raises:
@@ -185,6 +185,7 @@ async def staged(folder: Path) -> AsyncIterator[Laptop]:
     """
     os.environ["PYTHONPATH"] = f"{EXAMPLE}:{PARTS}"  # Pods of the laptop cluster see it, too.
     async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="arqube-fastapi-")))
         guard = stack.enter_context(ProcessGuard())
         database = stack.enter_context(PostgresServer(options=("max_connections=200",)))
         redis = stack.enter_context(RedisServer(folder=folder / "kept", options=KEEPS_ALL))

@@ -1,6 +1,6 @@
 """Reads what is left at the end of a run: users and mails out of PostgreSQL, starts of jobs out of Redis.
 
-``python -m benchmarks.fastapi.records DATABASE_URL REDIS_URL`` prints it as one line of JSON.
+``python -m benchmarks.fastapi.records read|left|empty DATABASE_URL REDIS_URL`` does so from elsewhere, in JSON.
 """
 
 from __future__ import annotations
@@ -77,12 +77,19 @@ def _plain(url: str) -> str:
 
 
 def main() -> None:
-    """Print the records."""
+    """Print the records, or the jobs that are left, or empty it all."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("read", "left", "empty"))
     parser.add_argument("database_url")
     parser.add_argument("redis_url")
     options = parser.parse_args()
-    print(json.dumps(to_json(asyncio.run(read(options.database_url, options.redis_url)))))
+    where = (options.database_url, options.redis_url)
+    if options.what == "empty":
+        asyncio.run(empty(*where))
+    elif options.what == "left":
+        print(json.dumps(asyncio.run(left(*where))))
+    else:
+        print(json.dumps(to_json(asyncio.run(read(*where)))))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -33,14 +34,29 @@ class Way(StrEnum):
         return "/api/v1/users" if self is Way.OUTBOX else f"/control/{self.value}/users"
 
 
+class NotReadyError(Exception):
+    """Something did not start in time; the message holds the end of its log."""
+
+
 class Stage(Protocol):
     """A place with the API, PostgreSQL, Redis, and workers that the operator runs."""
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """What it runs on."""
+
+    async def until_ready(self) -> None:
+        """Wait until all of it takes work.
+
+        Raises:
+            NotReadyError: It does not in time.
+        """
 
     async def load(self, *, rate: float, seconds: float, run: str, path: str) -> Ledger:
         """Create users, and return what each POST was answered."""
 
-    async def inflict(self, fault: Fault) -> None:
-        """Strike, and bring back what was struck, unless it comes back by itself."""
+    async def inflict(self, fault: Fault) -> bool:
+        """Strike, and bring back what does not come back by itself; whether there was something to strike."""
 
     async def left(self) -> tuple[int, int]:
         """Jobs that are committed and not yet in Redis, and those in Redis."""
@@ -113,21 +129,21 @@ async def perform(stage: Stage, way: Way, *, rate: float, seconds: float, say: C
 
 
 async def _strike(stage: Stage, blows: list[Blow], say: Callable[[str], None]) -> dict[str, int]:
-    """Strike each in its time; one that takes long does not hold up the next. How often each was struck."""
+    """Strike each in its time; one that takes long does not hold up the next. How often each has struck."""
     begin = time.monotonic()
-    struck: dict[str, int] = {}
+    blown: list[tuple[Fault, asyncio.Task[bool]]] = []
     async with asyncio.TaskGroup() as group:
         for blow in blows:
             await asyncio.sleep(max(0.0, begin + blow.at_s - time.monotonic()))
             say(blow.fault.value)
-            group.create_task(stage.inflict(blow.fault))
-            struck[blow.fault.value] = struck.get(blow.fault.value, 0) + 1
-    return struck
+            blown.append((blow.fault, group.create_task(stage.inflict(blow.fault))))
+    return dict(Counter(fault.value for fault, task in blown if task.result()))
 
 
 async def _drained(stage: Stage) -> float | None:
     """Seconds until no job was left for ``SETTLED_S``; None when some are left after ``DRAIN_S``."""
     began = time.monotonic()
+    await stage.until_ready()
     empty_since: float | None = None
     while (now := time.monotonic()) - began < DRAIN_S:
         if await stage.left() != (0, 0):
