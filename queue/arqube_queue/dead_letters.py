@@ -219,7 +219,8 @@ async def retry(
         redis.exceptions.RedisError: The server did not answer or refused. Some may have been put back.
     """
     outcomes: dict[str, Outcome] = {}
-    bases = [keys.dead_letters(queue), queue, keys.ABORT]
+    records = (keys.job_records(queue), keys.job_ends(queue), keys.open_jobs(queue))
+    bases = [keys.dead_letters(queue), queue, keys.ABORT, *records]
     for ids in _chunks(list(dict.fromkeys(job_ids))):
         arguments: list[str | bytes | int] = [until_ms, PAYLOAD_LIFE_MS, int(dry_run)]
         arguments += [keys.JOB_PREFIX, keys.RESULT_PREFIX, keys.RETRY_PREFIX, *ids]

@@ -43,7 +43,7 @@ def decode(worker: bytes, value: bytes) -> Heartbeat | None:
         for name in ("busy", "slots", "started"):
             known[name] = int(known.get(name, 0))
         known["run_seconds"] = float(known.get("run_seconds", 0))
-        for name in ("draining", "retiring"):
+        for name in ("draining", "retiring", "cancels"):
             known[name] = bool(known.get(name, False))
         return Heartbeat(worker=worker.decode(), at_ms=int(stamp), **known)
     except (ValueError, TypeError, AttributeError, OverflowError):
@@ -63,6 +63,16 @@ async def write(redis: Redis, queue: str, heartbeat: Heartbeat) -> bool:
     bodies = [encode(replace(heartbeat, retiring=False)), encode(heartbeat)]
     marked: int = await _WRITE(redis, names, [heartbeat.worker, HASH_LIFE_S * 1000, *bodies])
     return bool(marked)
+
+
+async def read(redis: Redis, queue: str) -> list[Heartbeat]:
+    """The heartbeats of the workers of ``queue`` that live."""
+    pipeline = redis.pipeline(transaction=True)
+    pipeline.time()
+    pipeline.hgetall(keys.heartbeats(queue))
+    (seconds, _), fields_ = await pipeline.execute()
+    beats = [beat for worker, value in fields_.items() if (beat := decode(worker, value))]
+    return [beat for beat in beats if seconds * 1000 - beat.at_ms <= STALE_AFTER_S * 1000]
 
 
 async def remove(redis: Redis, queue: str, worker: str) -> None:

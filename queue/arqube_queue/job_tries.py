@@ -83,6 +83,11 @@ def ending(function: str, enqueued_ms: int, outcome: str, error: str = "") -> st
     return f'[{function},{enqueued_ms},"{outcome}"]'
 
 
+def only_try(function: str, enqueued_ms: int, worker: str, started_ms: int, ended_ms: int, outcome: str) -> str:
+    """The lines of a job that has ended with its first try and no error, as most do: the same in one go."""
+    return f'[{function},{enqueued_ms},"{outcome}"]\n[1,{worker},{started_ms},{ended_ms},"{outcome}"]'
+
+
 def parse(text: bytes) -> tuple[Ending | None, tuple[JobTry, ...]]:
     """What a text says: how the job ended, if it has, and its tries in order. A line that is not known is passed over.
 

@@ -7,7 +7,7 @@ from enum import Enum
 from redis.asyncio import Redis
 
 from arqube_queue import dead_letters, keys, scripts
-from arqube_queue.dead_letters import Outcome as RetryOutcome
+from arqube_queue.dead_letters import Outcome
 
 _CANCEL = scripts.load("cancel")
 
@@ -36,7 +36,7 @@ async def cancel(redis: Redis, queue: str, job_id: str) -> CancelOutcome:
     return CancelOutcome((await _CANCEL(redis, names, arguments)).decode())
 
 
-async def retry(redis: Redis, queue: str, job_id: str) -> RetryOutcome:
+async def retry(redis: Redis, queue: str, job_id: str) -> Outcome:
     """Put a job that has failed for good back into the queue, due now, with all its tries: its dead letter's ``retry``.
 
     A job that has succeeded or was cancelled has no payload any more, and is ``MISSING``.

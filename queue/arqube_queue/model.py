@@ -23,6 +23,7 @@ class Heartbeat:
         run_seconds: Seconds that ended jobs ran, summed.
         functions: Names of the functions it can run.
         cron_runs: When its cron jobs are due next, in Unix milliseconds, by name.
+        cancels: It heeds requests to cancel jobs: its settings have ``allow_abort_jobs``.
     """
 
     worker: str
@@ -36,6 +37,7 @@ class Heartbeat:
     run_seconds: float = 0.0
     functions: tuple[str, ...] = ()
     cron_runs: Mapping[str, int] = field(default_factory=dict)
+    cancels: bool = False
 
 
 @dataclass(frozen=True, slots=True)

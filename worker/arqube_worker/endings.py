@@ -7,7 +7,7 @@ import random
 import time
 import traceback
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import arq.worker
 from arq.utils import timestamp_ms
@@ -31,6 +31,14 @@ _BEFORE_START: Final = {
 logger = logs.get_logger(__name__)
 
 
+class _Rules(NamedTuple):
+    """What holds for the jobs of one function: their policy, how many tries they have, how long an id stays taken."""
+
+    policy: RetryPolicy | None
+    most: int
+    keep_ms: int
+
+
 class Endings:
     """Says for the runs of one worker how each is to be written to Redis, and what it counts as.
 
@@ -47,17 +55,19 @@ class Endings:
         self._worker = worker
         self._results = Results(worker)
         self._recorder = Recorder(name)
-        self._policies: dict[str, RetryPolicy | None] = {}
-        self._most: dict[str, int] = {}
+        self._rules: dict[str, _Rules] = {}
         for each, function in worker.functions.items():
-            policy = self._policies[each] = retries.policy_of(function.coroutine, retry_policy)
-            self._most[each] = retries.tries_allowed(
+            policy = retries.policy_of(function.coroutine, retry_policy)
+            most = retries.tries_allowed(
                 policy, function=function.max_tries, worker=max_tries, default=worker.max_tries
             )
+            is_cron = hasattr(function, "next_run")
+            keep_ms = int(arq.worker.keep_cronjob_progress * 1000) if is_cron else 0  # type: ignore[attr-defined]
+            self._rules[each] = _Rules(policy, most, keep_ms)
 
     def most_tries(self, function: str) -> int:
         """How many tries a job of ``function`` has."""
-        return self._most[function]
+        return self._rules[function].most
 
     def refused(
         self, run: Run, args: tuple[Any, ...], kwargs: dict[Any, Any], error: BaseException, outcome: Outcome
@@ -73,7 +83,7 @@ class Endings:
         cause = error.__cause__
         if cause is not None:
             text = f"{text} ({type(cause).__name__}: {cause})"
-        record = self._recorder.refused(run, outcome, "" if outcome is Outcome.ABORTED else text)
+        record = self._recorder.refused(run, outcome.value, "" if outcome is Outcome.ABORTED else text)
         if outcome is Outcome.ABORTED:
             return turns.finish(run.lease, result, record=record, life_ms=life_ms or 0), outcome
         death = _death(run, outcome.value, text, _traceback(error) if cause else "")
@@ -83,12 +93,12 @@ class Endings:
 
     def not_begun(self, run: Run) -> tuple[End, Outcome]:
         """The app's own hook failed before the job's code. The try counts, or it would spin for ever."""
-        record = self._recorder.tries(run, Outcome.RETRIED, "on_job_start failed")
+        record = self._recorder.tries(run, "retried", "on_job_start failed")
         return turns.requeue(run.lease, record=record, tries=run.attempt), Outcome.RETRIED
 
     def returned(self, run: Run) -> tuple[End, Outcome]:
         """The worker stops: the job is for another, and a try that has begun does not count."""
-        record = None if run.started_at is None else self._recorder.tries(run, Outcome.RETURNED)
+        record = None if run.started_at is None else self._recorder.tries(run, "returned")
         return turns.give_back(run.lease, record=record), Outcome.RETURNED
 
     def told(
@@ -102,16 +112,18 @@ class Endings:
     ) -> tuple[End | None, Outcome]:
         """How the run's end is written, and what it counts as; whatever goes wrong in telling it makes it a failure."""
         try:
-            return self._judge(run, function, args, kwargs, result, error, self._policies[run.function or ""])
+            return self._judge(run, function, args, kwargs, result, error, self._rules[run.function or ""])
         except Exception as broken:  # an app's serializer, an exception's __str__
             logger.exception("the end of a job could not be told as it was")
             failure = JobExecutionFailed(type(broken).__name__)
-        try:
-            return self._judge(run, function, (), {}, None, failure, None)
+        try:  # Another try would end like this one.
+            return self._judge(
+                run, function, (), {}, None, failure, self._rules[run.function or ""]._replace(policy=None)
+            )
         except Exception:  # the function's own settings
             logger.exception("the failure of a job could not be told")
             text = f"{type(failure).__name__}: {failure}"
-            record = self._recorder.ended(run, Outcome.FAILED, text)
+            record = self._recorder.ended(run, "failed", *_times(run), text)
             return turns.bury(run.lease, None, _death(run, "failed", text, ""), record=record), Outcome.FAILED
 
     def _judge(
@@ -122,15 +134,13 @@ class Endings:
         kwargs: dict[Any, Any],
         result: Any,
         error: BaseException | None,
-        policy: RetryPolicy | None,
+        rules: _Rules,
     ) -> tuple[End | None, Outcome]:
-        worker, lease = self._worker, run.lease
+        worker, lease, (policy, _, keep_ms) = self._worker, run.lease, rules
         if run.started_at is None and error is not None:  # It never began, so it may always begin elsewhere.
             decision = _BEFORE_START[run.cause or Cause.STOP]
         else:
             decision = verdict(error, run.cause, retry_jobs=worker.retry_jobs, own_wish=(Retry, RetryJob))
-        is_cron = hasattr(function, "next_run")
-        keep_ms = int(arq.worker.keep_cronjob_progress * 1000) if is_cron else 0  # type: ignore[attr-defined]
         match decision:
             case Verdict.FORGET:
                 return None, Outcome.LEASE_LOST
@@ -146,15 +156,15 @@ class Endings:
         reason = "failed"
         if decision is Verdict.FAIL and error is not None:
             if policy is not None and worker.retry_jobs and run.cause in (None, Cause.TIMEOUT):
-                ruling = self._rule(run, policy, error)
+                ruling = self._rule(run, rules.most, policy, error)
                 if ruling.retry_in_s is not None:
                     return self._again(run, int(ruling.retry_in_s * 1000), keep_ms, _text(error))
                 reason = ruling.reason
             if isinstance(error, asyncio.TimeoutError) and run.cause is Cause.TIMEOUT:
                 reason = "timeout"
+        started_ms, ended_ms = _times(run)
         data, life_ms = None, self._results.life_ms(function)
         if life_ms is not None:
-            started_ms, ended_ms = int((run.started_at or 0) * 1000), int((run.ended_at or 0) * 1000)
             data = self._results.write(
                 run, args, kwargs, success=error is None, result=result, started_ms=started_ms, ended_ms=ended_ms
             )
@@ -162,24 +172,25 @@ class Endings:
             _log_failure(error)
             text = _text(error)
             death = _death(run, reason, text, _traceback(error))
-            record = self._recorder.ended(run, Outcome.FAILED, text)
+            record = self._recorder.ended(run, "failed", started_ms, ended_ms, text)
             end = turns.bury(lease, data, death, record=record, life_ms=life_ms or 0, keep_in_progress_ms=keep_ms)
             return end, Outcome.FAILED
-        outcome = Outcome.ABORTED if decision is Verdict.ABORT else Outcome.SUCCEEDED
-        record = self._recorder.ended(run, outcome)
+        aborted = decision is Verdict.ABORT
+        outcome = Outcome.ABORTED if aborted else Outcome.SUCCEEDED
+        # An enumeration's member takes longer to write than its text.
+        record = self._recorder.ended(run, "aborted" if aborted else "succeeded", started_ms, ended_ms)
         return turns.finish(lease, data, record=record, life_ms=life_ms or 0, keep_in_progress_ms=keep_ms), outcome
 
     def _again(self, run: Run, defer_ms: int | None, keep_ms: int, error: str) -> tuple[End, Outcome]:
         """The job runs again, and this try counts."""
         tries = run.attempt if run.attempt != run.lease.tries else None
         due_ms = timestamp_ms() + defer_ms if defer_ms else None
-        record = self._recorder.tries(run, Outcome.RETRIED, error)
+        record = self._recorder.tries(run, "retried", error)
         end = turns.requeue(run.lease, record=record, due_ms=due_ms, tries=tries, keep_in_progress_ms=keep_ms)
         return end, Outcome.RETRIED
 
-    def _rule(self, run: Run, policy: RetryPolicy, error: BaseException) -> retries.Decision:
+    def _rule(self, run: Run, most: int, policy: RetryPolicy, error: BaseException) -> retries.Decision:
         """What the policy says of a failed try; tells people what it leads to."""
-        most = self._most[run.function or ""]
         elapsed_s = time.time() - run.enqueued_ms / 1000
         ruling = retries.decide(policy, run.attempt, error, most=most, elapsed_s=elapsed_s, chance=random.random())  # noqa: S311
         if ruling.retry_in_s is not None:
@@ -206,6 +217,11 @@ def _log_failure(error: BaseException) -> None:
     except Exception:
         logger.exception("the failure's own 'extra' failed")
     logger.error("job failed", exc_info=error, **details)
+
+
+def _times(run: Run) -> tuple[int, int]:
+    """When the run started and ended, in Unix milliseconds; 0 for what it did not."""
+    return int((run.started_at or 0) * 1000), int((run.ended_at or 0) * 1000)
 
 
 def _text(error: BaseException) -> str:

@@ -33,6 +33,7 @@ def heartbeat(
     health: Health,
     cron_runs: Mapping[str, int],
     retiring: bool = False,
+    cancels: bool = False,
 ) -> Heartbeat:
     """The present heartbeat; Redis stamps the time."""
     return Heartbeat(
@@ -47,4 +48,5 @@ def heartbeat(
         run_seconds=round(tally.run_seconds, 3),
         functions=tuple(functions),
         cron_runs=cron_runs,
+        cancels=cancels,
     )

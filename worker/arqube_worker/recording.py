@@ -6,7 +6,7 @@ import functools
 import time
 
 from arqube_queue import job_tries
-from arqube_worker.runs import Outcome, Run
+from arqube_worker.runs import Run
 
 _quoted = functools.lru_cache(maxsize=1024)(job_tries.quoted)
 
@@ -17,27 +17,27 @@ class Recorder:
     def __init__(self, worker: str) -> None:
         self._worker = job_tries.quoted(worker)
 
-    def tries(self, run: Run, outcome: Outcome, error: str = "") -> str:
+    def tries(self, run: Run, outcome: str, error: str = "") -> str:
         """The lines of a job that is to run again: its former tries, and this one."""
         ended = run.ended_at or time.time()
         started_ms, ended_ms = int((run.started_at or ended) * 1000), int(ended * 1000)
-        line = job_tries.ended_try(run.attempt, self._worker, started_ms, ended_ms, outcome.value, error)
+        line = job_tries.ended_try(run.attempt, self._worker, started_ms, ended_ms, outcome, error)
         return f"{_latest(run.lease.former)}\n{line}" if run.lease.former else line
 
-    def ended(self, run: Run, outcome: Outcome, error: str = "") -> str:
-        """The lines of a job that has ended with this try, if it began."""
-        if run.started_at is None:
+    def ended(self, run: Run, outcome: str, started_ms: int, ended_ms: int, error: str = "") -> str:
+        """The lines of a job that has ended with this try, if it began; the times of that in Unix milliseconds."""
+        if not started_ms:
             return self.refused(run, outcome, error)
-        return f"{self._ending(run, outcome)}\n{self.tries(run, outcome, error)}"
-
-    def refused(self, run: Run, outcome: Outcome, error: str) -> str:
-        """The lines of a job that has ended without another try."""
-        line = self._ending(run, outcome, error)
-        return f"{line}\n{run.lease.former.decode(errors='replace')}" if run.lease.former else line
-
-    def _ending(self, run: Run, outcome: Outcome, error: str = "") -> str:
         function = "null" if run.function is None else _quoted(run.function)
-        return job_tries.ending(function, run.enqueued_ms, outcome.value, error)
+        if run.attempt == 1 and not error and not run.lease.former:
+            return job_tries.only_try(function, run.enqueued_ms, self._worker, started_ms, ended_ms, outcome)
+        return f"{job_tries.ending(function, run.enqueued_ms, outcome)}\n{self.tries(run, outcome, error)}"
+
+    def refused(self, run: Run, outcome: str, error: str) -> str:
+        """The lines of a job that has ended without another try."""
+        function = "null" if run.function is None else _quoted(run.function)
+        line = job_tries.ending(function, run.enqueued_ms, outcome, error)
+        return f"{line}\n{run.lease.former.decode(errors='replace')}" if run.lease.former else line
 
 
 def _latest(former: bytes) -> str:

@@ -198,7 +198,9 @@ class Worker(TurnTaker):
         # Only without a turn on its way: that may bring jobs yet.
         retiring = self._retiring and not self._turns.unanswered
         beat = heartbeats.heartbeat(
-            self.name, self.max_jobs, list(self.functions), self.tally, self.health, cron_runs, retiring
+            *(self.name, self.max_jobs, list(self.functions), self.tally, self.health, cron_runs),
+            retiring=retiring,
+            cancels=self.allow_abort_jobs,
         )
         try:
             asked = await heartbeat.write(self.pool, self.queue_name, beat)

@@ -11,7 +11,7 @@ from arq.connections import ArqRedis
 from arq.utils import timestamp_ms
 from redis.exceptions import AuthenticationError, ReadOnlyError, RedisError, ResponseError
 
-from arqube_queue import aborts, payload_life, turns
+from arqube_queue import aborts, open_jobs, payload_life, turns
 from arqube_queue.held_connection import HeldConnection
 from arqube_queue.turns import Lease, Turns
 from arqube_queue.wakeup import Wakeup
@@ -28,7 +28,7 @@ HELD_POLL_S: Final = 0.5
 """How often to look at due jobs that other workers hold: nobody tells when a dead one's leases end."""
 HOUSEKEEPING_S: Final = 0.5
 PAYLOADS_S: Final = 60.0
-"""How often to look for payloads that are about to expire before they ran."""
+"""How often to look for payloads that are about to expire before they ran, and for what others left undone."""
 BATCH: Final = 512
 BATCH_BYTES: Final = 8 * 1024 * 1024
 """Ends written in one turn, and the bytes of their results: Redis serves nobody else meanwhile."""
@@ -57,6 +57,7 @@ class TurnTaker(JobRunner):
         self._abort_check_due = 0.0
         self._payloads_due = 0.0
         self._payloads_seen = 0
+        self._open_seen = 0
 
     @property
     def pool(self) -> ArqRedis:
@@ -261,6 +262,7 @@ class TurnTaker(JobRunner):
             )
             self._payloads_due = now if self._payloads_seen else now + PAYLOADS_S
             await aborts.forget_old(self.pool)
+            self._open_seen = await open_jobs.settle(self.pool, self.queue_name, cursor=self._open_seen)
 
     def redis_failed(self, during: str, error: BaseException) -> None:
         """Note that Redis did not do what it was asked."""

@@ -19,14 +19,23 @@ class _Entry(NamedTuple):
 _COMMANDS: Final = {
     "dlq": _Entry("dlq", "dlq", "Look at jobs that have failed for good, run them again, or forget them."),
     "explain": _Entry("explain", "explain", "Tell why a TaskQueue has as many workers as it has."),
+    "jobs": _Entry("jobs", "jobs", "Look at the jobs of a queue and their tries, cancel them, or run them again."),
     "local": _Entry(
         "local",
         "local",
         "Run a cluster on this machine: API server, controllers, operator, Redis, and pods as processes.",
     ),
+    "queues": _Entry(
+        "queues",
+        "queues",
+        "Tell what waits and runs in a queue and how many workers it has; NAMEs are more queues of the same Redis.",
+    ),
     "record": _Entry("record", "record", "Record the arrivals of a live queue as CSV, for arqube simulate --load."),
     "simulate": _Entry(
         "simulate", "simulate_", "Simulate how a TaskQueue scales under a load, beside KEDA and the HPA."
+    ),
+    "workers": _Entry(
+        "workers", "workers", "Tell what the workers of a queue do; plain arq's say nothing of themselves."
     ),
 }
 

@@ -14,8 +14,9 @@ import click
 from redis.asyncio import Redis
 
 from arqube_local.cli import dlq_output as output
-from arqube_local.cli.queue_target import QueueOptions, queue_options, run
-from arqube_local.text import printable
+from arqube_local.cli.output_options import output_options
+from arqube_local.cli.queue_target import QueueOptions, now_ms, queue_options, run
+from arqube_local.text import printable, to_json
 from arqube_operator.api.duration import InvalidDurationError, parse_age
 from arqube_queue import dead_letters
 from arqube_queue.dead_letters import REASONS, DeadLetter, Filter, Outcome
@@ -114,24 +115,6 @@ def _choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return collected
 
 
-def _output_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give ``command`` -o and --json; it receives ``as_json: bool``."""
-
-    @wraps(command)
-    def collected(output_format: str, json_flag: bool, **others: Any) -> Any:
-        return command(as_json=json_flag or output_format == "json", **others)
-
-    collected = click.option("--json", "json_flag", is_flag=True, help="The same as -o json.")(collected)
-    return click.option(
-        "-o",
-        "--output",
-        "output_format",
-        type=click.Choice(["text", "json"]),
-        default="text",
-        help="Form of the output.",
-    )(collected)
-
-
 _job_ids = click.argument("job_ids", metavar="[JOB_ID]...", nargs=-1)
 _all = click.option("--all", "all_", is_flag=True, help="Every dead letter of the queue.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
@@ -151,17 +134,17 @@ def dlq() -> None:
 @click.option("--oldest-first", is_flag=True, help="In the order of their deaths; else the newest come first.")
 @click.option("--limit", type=click.IntRange(min=1), default=SHOWN, show_default=True, help="Show so many at most.")
 @_all
-@_output_options
+@output_options
 def list_(options: QueueOptions, choice: Choice, oldest_first: bool, limit: int, all_: bool, as_json: bool) -> None:
     """List dead letters."""
     run(options, lambda redis, queue: _list(redis, queue, choice, oldest_first, None if all_ else limit, as_json))
 
 
 async def _list(redis: Redis, queue: str, choice: Choice, oldest_first: bool, limit: int | None, as_json: bool) -> None:
-    now_ms = await _now_ms(redis)
+    now = await now_ms(redis)
     shown: list[DeadLetter] = []
     more = False
-    pages = dead_letters.read_pages(redis, queue, choice.filter(now_ms), newest_first=not oldest_first)
+    pages = dead_letters.read_pages(redis, queue, choice.filter(now), newest_first=not oldest_first)
     async for page in pages:
         shown += page.letters
         if limit is not None and (len(shown) > limit or (len(shown) == limit and page.cursor is not None)):
@@ -169,9 +152,9 @@ async def _list(redis: Redis, queue: str, choice: Choice, oldest_first: bool, li
             break
     shown = shown[:limit]
     if as_json:
-        click.echo(output.as_json([output.document(letter) for letter in shown]))
+        click.echo(to_json([output.document(letter) for letter in shown]))
     elif shown:
-        click.echo(output.table(shown, now_ms))
+        click.echo(output.table(shown, now))
     else:
         click.echo(f"no dead letters in {queue}" if choice.everything else f"no such dead letters in {queue}", err=True)
     if more:
@@ -184,13 +167,13 @@ async def _list(redis: Redis, queue: str, choice: Choice, oldest_first: bool, li
 @dlq.command()
 @queue_options
 @click.argument("job_id")
-@_output_options
+@output_options
 def show(options: QueueOptions, job_id: str, as_json: bool) -> None:
     """Show one dead letter with its traceback; with -o json its payload too, in base64."""
     remains = run(options, lambda redis, queue: dead_letters.read(redis, queue, job_id))
     if remains is None:
         raise click.ClickException(f"there is no dead letter of job {job_id!r}")
-    click.echo(output.as_json(output.whole_document(remains)) if as_json else output.details(remains))
+    click.echo(to_json(output.whole_document(remains)) if as_json else output.details(remains))
 
 
 @dlq.command()
@@ -199,7 +182,7 @@ def show(options: QueueOptions, job_id: str, as_json: bool) -> None:
 @_choice_options
 @_all
 @_dry_run
-@_output_options
+@output_options
 def retry(
     options: QueueOptions, job_ids: tuple[str, ...], choice: Choice, all_: bool, dry_run: bool, as_json: bool
 ) -> None:
@@ -222,7 +205,7 @@ def retry(
                 click.echo(f"{counts[outcome]} left: {_WHY[outcome]}", err=True)
     if as_json:
         told = {outcome.value: counts[outcome] for outcome in Outcome}
-        click.echo(output.as_json({"dry_run": dry_run, **told}))
+        click.echo(to_json({"dry_run": dry_run, **told}))
     else:
         click.echo(f"{'would retry' if dry_run else 'retried'} {counts[Outcome.RETRIED]}")
     refused = counts[Outcome.WITHOUT_PAYLOAD] + counts[Outcome.QUEUED] + (counts[Outcome.MISSING] if job_ids else 0)
@@ -232,7 +215,7 @@ def retry(
 
 async def _retry_chosen(redis: Redis, queue: str, choice: Choice, dry_run: bool) -> Counter[Outcome]:
     counts: Counter[Outcome] = Counter()
-    chosen = choice.filter(await _now_ms(redis))
+    chosen = choice.filter(await now_ms(redis))
     async for letters in _in_batches(redis, queue, chosen, "Looking" if dry_run else "Retrying"):
         job_ids = [letter.job_id for letter in letters]
         outcomes = await dead_letters.retry(redis, queue, job_ids, until_ms=chosen.until_ms, dry_run=dry_run)
@@ -247,7 +230,7 @@ async def _retry_chosen(redis: Redis, queue: str, choice: Choice, dry_run: bool)
 @_all
 @_dry_run
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@_output_options
+@output_options
 def purge(
     options: QueueOptions,
     job_ids: tuple[str, ...],
@@ -261,7 +244,7 @@ def purge(
     _check_choice(job_ids, choice, all_)
     purged = run(options, lambda redis, queue: _purge(redis, queue, job_ids, choice, dry_run, yes))
     if as_json:
-        click.echo(output.as_json({"dry_run": dry_run, "purged": purged}))
+        click.echo(to_json({"dry_run": dry_run, "purged": purged}))
     else:
         click.echo(f"{'would purge' if dry_run else 'purged'} {purged}")
     if job_ids and purged < len(set(job_ids)):
@@ -270,7 +253,7 @@ def purge(
 
 
 async def _purge(redis: Redis, queue: str, job_ids: tuple[str, ...], choice: Choice, dry_run: bool, yes: bool) -> int:
-    chosen = choice.filter(await _now_ms(redis))
+    chosen = choice.filter(await now_ms(redis))
     if dry_run or not yes:
         found = await _count(redis, queue, job_ids, chosen)
         if dry_run or not found:
@@ -324,8 +307,3 @@ def _check_choice(job_ids: tuple[str, ...], choice: Choice, all_: bool) -> None:
     ways = [bool(job_ids), not choice.everything, all_]
     if sum(ways) != 1:
         raise click.UsageError("Say which in one way: job ids, or filters such as --function and --until, or --all.")
-
-
-async def _now_ms(redis: Redis) -> int:
-    seconds, microseconds = await redis.time()
-    return int(seconds) * 1000 + int(microseconds) // 1000

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from arqube_local.text import age, printable, timestamp
+from arqube_local.text import age, aligned, printable, shortened, timestamp
 from arqube_queue.dead_letters import DeadLetter, Remains
 
 _COLUMNS: Final = ("JOB ID", "FUNCTION", "REASON", "TRIES", "AGE", "ERROR")
@@ -17,10 +16,7 @@ _LONGEST_ERROR: Final = 80
 def table(letters: Iterable[DeadLetter], now_ms: int) -> str:
     """One line a letter, under a heading; what a job's error holds cannot command the terminal."""
     rows: list[Sequence[str]] = [_COLUMNS, *(_row(letter, now_ms) for letter in letters)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return aligned(rows)
 
 
 def details(remains: Remains) -> str:
@@ -70,19 +66,13 @@ def whole_document(remains: Remains) -> dict[str, Any]:
     }
 
 
-def as_json(value: Any) -> str:
-    """``value`` as JSON for people and programs; characters that command a terminal are escaped."""
-    return json.dumps(value, indent=2)
-
-
 def _row(letter: DeadLetter, now_ms: int) -> tuple[str, ...]:
     age_s = max(0, now_ms - letter.died_ms) // 1000
-    error = printable(letter.error)
     return (
         printable(letter.job_id),
         printable(letter.function or "?"),
         printable(letter.reason),
         str(letter.tries),
         age(age_s),
-        error if len(error) <= _LONGEST_ERROR else error[: _LONGEST_ERROR - 1] + "\u2026",
+        shortened(letter.error, _LONGEST_ERROR),
     )

@@ -105,6 +105,12 @@ def run(options: QueueOptions, work: Callable[[Redis, str], Awaitable[Result]]) 
     return asyncio.run(connected())
 
 
+async def now_ms(redis: Redis) -> int:
+    """The present in Unix milliseconds by Redis's clock."""
+    seconds, microseconds = await redis.time()
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
 @asynccontextmanager
 async def _found(options: QueueOptions, environ: Mapping[str, str]) -> AsyncIterator[Target]:
     if options.task_queue is not None:

@@ -1,5 +1,6 @@
 -- Puts dead letters back into the queue: due now, no try used, no result. Each only where nothing has its id meanwhile.
--- KEYS: dead letters, queue, arq:abort.
+-- What is recorded of its tries goes with it.
+-- KEYS: dead letters, queue, arq:abort, records of ended jobs, index of those, tries of jobs that have not ended.
 -- ARGV: latest time of death in ms, life of the payloads in ms, 1 to change nothing, prefixes of job, result and retry
 --       keys, ids...
 -- Returns: for each id one of retried, missing, without_payload, queued.
@@ -7,6 +8,14 @@ local dead, queue, abort = KEYS[1], KEYS[2], KEYS[3]
 local till, life, dry, job, result, retry = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[4], ARGV[5], ARGV[6]
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+
+local function reopen(id)
+  local record = redis.call('HGET', KEYS[4], id)
+  local tries = record and string.match(record, '\n(.*)$')
+  if tries then redis.call('HSET', KEYS[6], id, tries) end
+  redis.call('HDEL', KEYS[4], id)
+  redis.call('ZREM', KEYS[5], id)
+end
 
 local outcomes = {}
 for i = 7, #ARGV do
@@ -30,6 +39,7 @@ for i = 7, #ARGV do
     redis.call('SET', job .. id, payload, 'PX', life)
     redis.call('ZADD', queue, now, id)
     redis.call('ZREM', dead, id)
+    reopen(id)
   end
   outcomes[#outcomes + 1] = outcome
 end

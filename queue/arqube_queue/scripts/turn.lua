@@ -12,6 +12,7 @@
 -- Returns: {status an end}, {id, due, tries, payload or nil, aborted, former tries or nil, ...}, due time of the next deferred job or -1,
 --          rank from which to look next time, due jobs passed by as they run, {ids of running jobs that are to be aborted}.
 local queue, dead, sightings, heartbeats, records, record_ends, open = unpack(KEYS)
+local call, try = redis.call, redis.pcall -- this comes tens of times a job
 local at = 0
 local function take() at = at + 1; return ARGV[at] end
 local function number() return tonumber(take()) end
@@ -25,25 +26,29 @@ local quoted_worker, most_tries, records_kept, records_life = take(), number(), 
 local TRIM_AT_ONCE = 20 -- dead letters dropped at one death, so that the script stays short
 local LONGEST_PUT_BACK = 10000
 
-local time = redis.call('TIME')
+local time = call('TIME')
 local server_now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function ms(value) return string.format('%.0f', value) end
-local aborts = redis.call('EXISTS', abort) == 1
-local sighted = redis.call('EXISTS', sightings) == 1
+local stamp = ms(server_now)
+local aborts = call('EXISTS', abort) == 1
+local sighted = call('EXISTS', sightings) == 1
+
+local holders = {} -- of the jobs whose runs end, by id: read at once, and kept up to date
 
 local function ours(id, owner, tries, due)
-  local holder = redis.call('GET', in_progress .. id)
+  local holder = holders[id]
   if holder then return holder == owner end
-  return redis.call('GET', retry .. id) == tries and redis.call('ZSCORE', queue, id) == due
+  return call('GET', retry .. id) == tries and call('ZSCORE', queue, id) == due
 end
 
 -- What is to be recorded once all ends are told, flat as the commands take it.
 local ended, ended_at, closed, reopened = {}, {}, {}, {}
 
 local function record_end(id, text)
-  ended[#ended + 1], ended[#ended + 2] = id, text
-  ended_at[#ended_at + 1], ended_at[#ended_at + 2] = ms(server_now), id
-  closed[#closed + 1] = id
+  local count, double = #closed, #ended
+  ended[double + 1], ended[double + 2] = id, text
+  ended_at[double + 1], ended_at[double + 2] = stamp, id
+  closed[count + 1] = id
 end
 
 local function record_open(id, text)
@@ -56,79 +61,88 @@ end
 
 local function drop_records(ids)
   if #ids > 0 then
-    redis.pcall('ZREM', record_ends, unpack(ids))
-    redis.pcall('HDEL', records, unpack(ids))
+    try('ZREM', record_ends, unpack(ids))
+    try('HDEL', records, unpack(ids))
   end
 end
 
 local function write_records()
   if #reopened > 0 then
-    redis.pcall('HSET', open, unpack(reopened))
-    redis.pcall('PEXPIRE', open, ms(records_life))
+    try('HSET', open, unpack(reopened))
+    try('PEXPIRE', open, ms(records_life))
   end
-  if #closed > 0 then redis.pcall('HDEL', open, unpack(closed)) end
+  if #closed > 0 then try('HDEL', open, unpack(closed)) end
   if #ended == 0 then return end
-  redis.pcall('HSET', records, unpack(ended))
-  redis.pcall('ZADD', record_ends, unpack(ended_at))
-  redis.pcall('PEXPIRE', records, ms(records_life))
-  redis.pcall('PEXPIRE', record_ends, ms(records_life))
-  local aged = redis.pcall('ZRANGEBYSCORE', record_ends, '-inf', ms(server_now - records_life), 'LIMIT', 0, TRIM_AT_ONCE)
+  try('HSET', records, unpack(ended))
+  try('ZADD', record_ends, unpack(ended_at))
+  try('PEXPIRE', records, ms(records_life))
+  try('PEXPIRE', record_ends, ms(records_life))
+  local aged = try('ZRANGEBYSCORE', record_ends, '-inf', ms(server_now - records_life), 'LIMIT', 0, TRIM_AT_ONCE)
   drop_records(aged)
-  local kept = redis.pcall('ZCARD', record_ends)
+  local kept = try('ZCARD', record_ends)
   local excess = type(kept) == 'number' and math.min(kept - records_kept, #ended / 2 + TRIM_AT_ONCE) or 0
-  if excess > 0 then drop_records(redis.pcall('ZRANGE', record_ends, 0, excess - 1)) end
+  if excess > 0 then drop_records(try('ZRANGE', record_ends, 0, excess - 1)) end
 end
 
 local function drop_letters(ids)
   for _, id in ipairs(ids) do
-    redis.call('ZREM', dead, id)
-    redis.call('DEL', letter .. id)
+    call('ZREM', dead, id)
+    call('DEL', letter .. id)
   end
 end
 
 local function bury(id, payload, tries, reason, name, message, traceback, enqueued)
-  redis.call('DEL', letter .. id)
-  redis.call('HSET', letter .. id, 'payload', payload or '', 'reason', reason, 'function', name, 'error', message,
+  call('DEL', letter .. id)
+  call('HSET', letter .. id, 'payload', payload or '', 'reason', reason, 'function', name, 'error', message,
     'traceback', traceback, 'tries', tries, 'enqueued_ms', enqueued, 'died_ms', ms(server_now), 'worker', worker)
-  redis.call('ZADD', dead, ms(server_now), id)
-  redis.call('PEXPIRE', letter .. id, ms(retention)) -- also where no later death trims them
-  redis.call('PEXPIRE', dead, ms(retention))
-  drop_letters(redis.call('ZRANGEBYSCORE', dead, '-inf', ms(server_now - retention), 'LIMIT', 0, TRIM_AT_ONCE))
-  local excess = math.min(redis.call('ZCARD', dead) - max_entries, TRIM_AT_ONCE)
-  if excess > 0 then drop_letters(redis.call('ZRANGE', dead, 0, excess - 1)) end
+  call('ZADD', dead, ms(server_now), id)
+  call('PEXPIRE', letter .. id, ms(retention)) -- also where no later death trims them
+  call('PEXPIRE', dead, ms(retention))
+  drop_letters(call('ZRANGEBYSCORE', dead, '-inf', ms(server_now - retention), 'LIMIT', 0, TRIM_AT_ONCE))
+  local excess = math.min(call('ZCARD', dead) - max_entries, TRIM_AT_ONCE)
+  if excess > 0 then drop_letters(call('ZRANGE', dead, 0, excess - 1)) end
 end
 
 -- Deletes first: a Redis that is out of memory lets a script go on that has begun to write, and this makes room.
+-- The members go at last, all at once.
+local over = {}
+
 local function finish(id, data, life, keep)
-  redis.call('ZREM', queue, id)
-  redis.call('DEL', in_progress .. id, retry .. id, job .. id)
-  if keep ~= '0' then redis.call('SET', in_progress .. id, '1', 'PX', keep) end
-  if aborts then redis.call('ZREM', abort, id) end
-  if sighted then redis.call('HDEL', sightings, id) end
+  over[#over + 1] = id
+  call('DEL', in_progress .. id, retry .. id, job .. id)
+  holders[id] = false
+  if keep ~= '0' then
+    call('SET', in_progress .. id, '1', 'PX', keep)
+    holders[id] = '1'
+  end
+  if aborts then call('ZREM', abort, id) end
+  if sighted then call('HDEL', sightings, id) end
   if data ~= '' then
-    if life == '0' then redis.call('SET', result .. id, data) else redis.call('SET', result .. id, data, 'PX', life) end
+    if life == '0' then call('SET', result .. id, data) else call('SET', result .. id, data, 'PX', life) end
   end
 end
 
 local function requeue(id, due, tries, keep)
   if keep == '0' then
-    redis.call('DEL', in_progress .. id)
+    call('DEL', in_progress .. id)
+    holders[id] = false
   else
-    redis.call('SET', in_progress .. id, '1', 'PX', keep)
+    call('SET', in_progress .. id, '1', 'PX', keep)
+    holders[id] = '1'
   end
   if tries == '0' then
-    redis.call('DEL', retry .. id)
+    call('DEL', retry .. id)
   elseif tries ~= '' then
-    redis.call('SET', retry .. id, tries, 'EX', retry_life)
+    call('SET', retry .. id, tries, 'EX', retry_life)
   end
-  if due ~= '' then redis.call('ZADD', queue, 'XX', due, id) end
+  if due ~= '' then call('ZADD', queue, 'XX', due, id) end
 end
 
 -- A later due time must not outlive the payload, unless its producer has set how long it may wait.
 local function keep_payload(id, due)
-  local left = redis.call('PTTL', job .. id)
+  local left = call('PTTL', job .. id)
   if left >= 0 and math.abs(server_now + left - tonumber(due) - default_life) <= tolerance then
-    redis.call('PERSIST', job .. id)
+    call('PERSIST', job .. id)
   end
 end
 
@@ -136,7 +150,7 @@ local known = {}
 local function is_known(name)
   if known[name] == nil then
     known[name] = false
-    for _, beat in ipairs(redis.call('HVALS', heartbeats)) do
+    for _, beat in ipairs(call('HVALS', heartbeats)) do
       local stamp, body = string.match(beat, '^(%d+) (.*)$')
       local readable, document = pcall(cjson.decode, body or '')
       if readable and type(document) == 'table' and server_now - tonumber(stamp) <= stale then
@@ -149,70 +163,97 @@ local function is_known(name)
   return known[name]
 end
 
+-- Arguments of each operation, its name included (arqube_queue.turns).
+local LENGTHS = {finish = 9, requeue = 9, bury = 15, unknown = 16, lease = 5}
+
+local function read_holders(count)
+  if count == 0 then return end
+  local ids, names, first = {}, {}, at + 1
+  for each = 1, count do
+    ids[each], names[each] = ARGV[first + 1], in_progress .. ARGV[first + 1]
+    first = first + LENGTHS[ARGV[first]]
+  end
+  local found = call('MGET', unpack(names))
+  for each, id in ipairs(ids) do holders[id] = found[each] end
+end
+
 local statuses = {}
-for each = 1, number() do
-  local operation, id, owner, tries, due = take(), take(), take(), take(), take()
-  local mine = ours(id, owner, tries, due)
-  local status = mine and 1 or 0
-  if operation == 'finish' then
-    local data, life, keep, record = take(), take(), take(), take()
-    if mine then
-      finish(id, data, life, keep)
-      record_end(id, record)
-    end
-  elseif operation == 'requeue' then
-    local later, count, keep, record = take(), take(), take(), take()
-    if mine then
-      record_open(id, record)
-      if later ~= '' then keep_payload(id, due) end
-      requeue(id, later, count, keep)
-    end
-  elseif operation == 'bury' or operation == 'unknown' then
-    local data, life, keep, record = take(), take(), take(), take()
-    local reason, name, message, traceback, attempts, enqueued = take(), take(), take(), take(), take(), take()
-    local former = operation == 'unknown' and take()
-    local final = operation == 'bury'
-    if mine and not final then
-      local first = tonumber(redis.call('HGET', sightings, id) or server_now)
-      local age = server_now - first
-      final = age >= grace and not is_known(name)
-      if not final then
-        keep_payload(id, due)
-        requeue(id, ms(now + math.min(math.max(1000, age), LONGEST_PUT_BACK)), ms(tonumber(tries) - 1), '0')
-        record_open(id, former)
-        redis.call('HSETNX', sightings, id, ms(first))
-        redis.call('PEXPIRE', sightings, ms(2 * grace + 86400000))
-        sighted = true
+
+local function end_runs(count)
+  read_holders(count)
+  for each = 1, count do
+    local operation, id, owner, tries, due = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
+    at = at + 5
+    local mine = ours(id, owner, tries, due)
+    local status = mine and 1 or 0
+    if operation == 'finish' then
+      local data, life, keep, record = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+      at = at + 4
+      if mine then
+        finish(id, data, life, keep)
+        record_end(id, record)
+      end
+    elseif operation == 'requeue' then
+      local later, count, keep, record = take(), take(), take(), take()
+      if mine then
+        record_open(id, record)
+        if later ~= '' then keep_payload(id, due) end
+        requeue(id, later, count, keep)
+      end
+    elseif operation == 'bury' or operation == 'unknown' then
+      local data, life, keep, record = take(), take(), take(), take()
+      local reason, name, message, traceback, attempts, enqueued = take(), take(), take(), take(), take(), take()
+      local former = operation == 'unknown' and take()
+      local final = operation == 'bury'
+      if mine and not final then
+        local first = tonumber(call('HGET', sightings, id) or server_now)
+        local age = server_now - first
+        final = age >= grace and not is_known(name)
+        if not final then
+          keep_payload(id, due)
+          requeue(id, ms(now + math.min(math.max(1000, age), LONGEST_PUT_BACK)), ms(tonumber(tries) - 1), '0')
+          record_open(id, former)
+          call('HSETNX', sightings, id, ms(first))
+          call('PEXPIRE', sightings, ms(2 * grace + 86400000))
+          sighted = true
+        end
+      end
+      if mine and final then
+        local payload = call('GET', job .. id)
+        finish(id, data, life, keep)
+        bury(id, payload, attempts, reason, name, message, traceback, enqueued)
+        record_end(id, record)
+        status = 2
+      end
+    elseif operation == 'lease' then
+      if mine then
+        call('SET', in_progress .. id, owner, 'PX', lease)
+        holders[id] = owner
       end
     end
-    if mine and final then
-      local payload = redis.call('GET', job .. id)
-      finish(id, data, life, keep)
-      bury(id, payload, attempts, reason, name, message, traceback, enqueued)
-      record_end(id, record)
-      status = 2
-    end
-  elseif operation == 'lease' then
-    if mine then redis.call('SET', in_progress .. id, owner, 'PX', lease) end
+    statuses[each] = status
   end
-  statuses[each] = status
 end
+
+local fine, problem = pcall(end_runs, number())
+if #over > 0 then call('ZREM', queue, unpack(over)) end
 write_records()
+if not fine then error(problem, 0) end
 
 local FIELDS = 6
 local leased_ids, payload_keys, leased_again = {}, {}, {}
 local leased, next_due, next_start, running = {}, '-1', 0, 0
 
 local function take_lease(id, due, again)
-  redis.call('SET', in_progress .. id, token, 'PX', lease)
+  call('SET', in_progress .. id, token, 'PX', lease)
   local tries = 1
   if again then
-    tries = tonumber(redis.call('GET', retry .. id) or 1)
-  elseif not redis.call('SET', retry .. id, 1, 'EX', retry_life, 'NX') then
-    tries = redis.call('INCR', retry .. id)
-    redis.call('EXPIRE', retry .. id, retry_life)
+    tries = tonumber(call('GET', retry .. id) or 1)
+  elseif not call('SET', retry .. id, 1, 'EX', retry_life, 'NX') then
+    tries = call('INCR', retry .. id)
+    call('EXPIRE', retry .. id, retry_life)
   end
-  local aborted = aborts and redis.call('ZSCORE', abort, id) and 1 or 0
+  local aborted = aborts and call('ZSCORE', abort, id) and 1 or 0
   local count, each = #leased, #leased_ids + 1
   leased[count + 1], leased[count + 2], leased[count + 3] = id, due, tries
   leased[count + 4], leased[count + 5], leased[count + 6] = false, aborted, false
@@ -221,9 +262,9 @@ end
 
 -- The payloads of the leased jobs, and their tries so far, to which this one is added.
 local function complete_leases()
-  local payloads = redis.call('MGET', unpack(payload_keys))
-  local former = redis.pcall('HMGET', open, unpack(leased_ids))
-  local lines = {}
+  local payloads = call('MGET', unpack(payload_keys))
+  local former = try('HMGET', open, unpack(leased_ids))
+  local lines, line_of = {}, {}
   for each, id in ipairs(leased_ids) do
     local at, tries = (each - 1) * FIELDS, former[each] or nil
     leased[at + 4] = payloads[each]
@@ -232,24 +273,29 @@ local function complete_leases()
       tries = string.match(tries, '\n(.*)$')
     end
     leased[at + 6] = tries or false
-    local line = '[' .. leased[at + 3] .. ',' .. quoted_worker .. ',' .. ms(server_now) .. ']'
-    lines[#lines + 1], lines[#lines + 2] = id, tries and tries .. '\n' .. line or line
+    local number = leased[at + 3]
+    local line = line_of[number]
+    if not line then
+      line = '[' .. number .. ',' .. quoted_worker .. ',' .. stamp .. ']'
+      line_of[number] = line
+    end
+    lines[2 * each - 1], lines[2 * each] = id, tries and tries .. '\n' .. line or line
   end
-  redis.pcall('HSET', open, unpack(lines))
-  redis.pcall('PEXPIRE', open, ms(records_life))
+  try('HSET', open, unpack(lines))
+  try('PEXPIRE', open, ms(records_life))
 end
 
 if limit > 0 then
   local rank, left = start, limit
   if rank > 0 then -- running jobs stand at the head; begin behind them as long as they do
-    local before = redis.call('ZRANGE', queue, rank - 1, rank - 1)[1]
-    if not before or redis.call('EXISTS', in_progress .. before) == 0 then rank = 0 end
+    local before = call('ZRANGE', queue, rank - 1, rank - 1)[1]
+    if not before or call('EXISTS', in_progress .. before) == 0 then rank = 0 end
   end
   local stop = rank + look
   running = rank
   while left > 0 do
     if rank >= stop then next_start = rank; break end
-    local members, keys, later = redis.call('ZRANGE', queue, rank, rank + page - 1, 'WITHSCORES'), {}, false
+    local members, keys, later = call('ZRANGE', queue, rank, rank + page - 1, 'WITHSCORES'), {}, false
     for i = 1, #members, 2 do
       if tonumber(members[i + 1]) > now then
         later, next_due = true, members[i + 1]
@@ -257,7 +303,7 @@ if limit > 0 then
       end
       keys[#keys + 1] = in_progress .. members[i]
     end
-    local holders = #keys > 0 and redis.call('MGET', unpack(keys)) or keys
+    local holders = #keys > 0 and call('MGET', unpack(keys)) or keys
     for i = 1, #keys do
       if not holders[i] or holders[i] == token then
         take_lease(members[2 * i - 1], members[2 * i], holders[i] == token)
@@ -277,7 +323,7 @@ local to_abort = {}
 if aborts then
   for each = 1, number() do
     local id = take()
-    if redis.call('ZSCORE', abort, id) then to_abort[#to_abort + 1] = id end
+    if call('ZSCORE', abort, id) then to_abort[#to_abort + 1] = id end
   end
 end
 return {statuses, leased, next_due, next_start, running, to_abort}
