@@ -11,6 +11,7 @@ from typing import Any
 import hypothesis
 import pytest
 import pytest_asyncio
+from builders.postgres import find_binaries as find_postgres
 from redis.asyncio import Redis
 
 from arqube_local.redis_server import RedisServer, find_binary
@@ -20,8 +21,11 @@ hypothesis.settings.register_profile("shared-machine", deadline=None)
 hypothesis.settings.load_profile("shared-machine")
 
 
-def pytest_report_header() -> str:
-    return f"redis: {find_binary()}"
+def pytest_report_header() -> list[str]:
+    return [
+        f"redis: {find_binary()}",
+        f"postgresql: {find_postgres() or 'none found, so databases are SQLite alone'}",
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,20 @@
-"""A certificate authority of the tests' own."""
+"""A certificate authority of the tests' own, and databases: SQLite always, PostgreSQL where one is installed."""
 
 from __future__ import annotations
 
 import subprocess
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from builders.postgres import PostgresServer, find_binaries
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+POSTGRES = find_binaries()
+KINDS = ["sqlite", *(["postgresql"] if POSTGRES else [])]
+"""The header of a run says which."""
 
 
 class Authority:
@@ -44,3 +53,25 @@ class Authority:
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    assert POSTGRES is not None
+    with PostgresServer(POSTGRES) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(params=KINDS)
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """The URL of an empty database, one test after the other on each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path}/app.db"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    engine = create_async_engine(server.url)
+    async with engine.begin() as connection:
+        await connection.execute(text("DROP SCHEMA public CASCADE"))
+        await connection.execute(text("CREATE SCHEMA public"))
+    await engine.dispose()
+    yield server.url

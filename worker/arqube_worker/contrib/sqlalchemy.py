@@ -114,9 +114,9 @@ class Database:
         except GeneratorExit:  # The loop is being closed over it: nothing can be awaited any more.
             raise
         except BaseException:
-            await _release(_roll_back_and_close(session))
+            await _release(session, _roll_back_and_close(session))
             raise
-        await _release(session.close())
+        await _release(session, session.close())
 
     def job(self, function: Job) -> Job:
         """A decorator of one job function: what ``settings`` does with each.
@@ -273,14 +273,18 @@ async def _carry_through(operation: Awaitable[None]) -> None:
     task.result()
 
 
-async def _release(operation: Awaitable[None]) -> None:
+async def _release(session: AsyncSession, operation: Awaitable[None]) -> None:
     """Await what gives the connection back, whatever cancels us meanwhile. Its errors are told and go no further."""
     task = asyncio.ensure_future(operation)
     await _finish(task)
-    if not task.done():
-        logger.error("a session could not be closed in time")
-    elif not task.cancelled() and (error := task.exception()) is not None:
-        logger.warning("closing a session failed: %s", type(error).__name__)
+    if task.done() and not task.cancelled() and (error := task.exception()) is None:
+        return
+    why = type(error).__name__ if task.done() and not task.cancelled() else f"it took longer than {GRACE_S} s"
+    logger.warning("closing a session failed, its connection is dropped: %s", why)
+    last = asyncio.ensure_future(session.invalidate())
+    await _finish(last)
+    if last.done() and not last.cancelled():
+        last.exception()  # There is nothing else that could be tried.
 
 
 async def _finish(task: asyncio.Future[None]) -> None:
