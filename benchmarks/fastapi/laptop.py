@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import signal
 import sys
@@ -23,7 +24,7 @@ from arqube_local.processes.guard import GuardedProcess, ProcessGuard
 from arqube_local.redis_server import RedisServer
 from arqube_operator.kube.client import PODS, TASK_QUEUES, KubeClient
 from benchmarks.fastapi import records
-from benchmarks.fastapi.client import Ledger, create_users
+from benchmarks.fastapi.client import Ledger
 from benchmarks.fastapi.faults import Fault
 from benchmarks.fastapi.stage import NotReadyError
 from benchmarks.fastapi.verdict import Records
@@ -98,8 +99,20 @@ class Laptop:
         return self._database.version, self._redis.version
 
     async def load(self, *, rate: float, seconds: float, run: str, path: str) -> Ledger:
-        """Create users from this process."""
-        return await create_users([api.url for api in self.apis], rate=rate, seconds=seconds, run=run, path=path)
+        """Create users from a process of their own, which runs nothing else."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "benchmarks.fastapi.client", *(api.url for api in self.apis)),
+            *(f"--rate={rate}", f"--seconds={seconds}", f"--run={run}", f"--path={path}"),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            told, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        return Ledger.from_json(json.loads(told))
 
     async def inflict(self, fault: Fault) -> bool:
         """Kill by process id; delete a pod where a worker is to be asked to stop."""
