@@ -39,6 +39,7 @@ API_PROCESSES: Final = 2
 READY_S: Final = 90.0
 DOWN_S: Final = 2.0
 """How long what was killed stays away."""
+OPTIONS: Final = ("--no-access-log", "--limit-concurrency=400")
 KEEPS_ALL: Final = ("--appendonly", "yes", "--appendfsync", "always")
 
 
@@ -52,7 +53,7 @@ class Api:
         self.log = log
         self._guard = guard
         self._environment = environment
-        self._command = (sys.executable, "-m", "uvicorn", "bench_api:app", f"--port={port}", "--no-access-log")
+        self._command = (sys.executable, "-m", "uvicorn", "bench_api:app", *OPTIONS, f"--port={port}")
 
     async def run(self) -> None:
         """Keep it running until cancelled."""
@@ -225,7 +226,7 @@ async def staged() -> AsyncIterator[Laptop]:
 
 
 def _task_queue(redis: RedisServer, settings: dict[str, str]) -> dict[str, Any]:
-    variables = [{"name": name, "value": value} for name, value in settings.items()]
+    variables = [{"name": name, "value": value} for name, value in {**settings, "ARQUBE_UVLOOP": "true"}.items()]
     return {
         "apiVersion": TASK_QUEUES.api_version,
         "kind": TASK_QUEUES.kind,

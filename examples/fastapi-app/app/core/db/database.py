@@ -14,6 +14,9 @@ from arqube_worker.contrib.sqlalchemy import Database
 SQLITE_WAIT_S: Final = 30
 """How long a writer of SQLite's one file waits for the others: the API and the workers are processes of their own."""
 
+POOL_WAIT_S: Final = 3
+"""How long a request waits for a connection: who posts has given up not much later."""
+
 
 class Base(DeclarativeBase):
     """What all models inherit."""
@@ -23,7 +26,9 @@ def create_database() -> Database:
     """Sessions and connections to ``DATABASE_URL``; nothing is connected before the first use."""
     if is_sqlite():
         return Database(settings.database_url, connect_args={"timeout": SQLITE_WAIT_S})
-    return Database(settings.database_url)
+    # A connection that died is found by the first request or job that takes it, and that ends with 503 or is tried
+    # again; to ask each connection each time would cost three round trips a job.
+    return Database(settings.database_url, pool_pre_ping=False, pool_timeout=POOL_WAIT_S)
 
 
 def is_sqlite() -> bool:
