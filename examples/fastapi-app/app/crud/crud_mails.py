@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.crud.base import CRUD
 from app.models import Mail
 
-
 INSERTS: Final = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 """``ON CONFLICT`` is in no standard, and the same in both databases."""
 
