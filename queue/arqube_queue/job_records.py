@@ -26,6 +26,8 @@ PAGE: Final = 100
 """Jobs read in one round trip, and given in a page unless told otherwise."""
 LOOK: Final = 2_000
 """Jobs looked at for one page of those that match a filter."""
+ROUNDING_MS: Final = 1
+"""arq's clients round the present, maybe up: a job that is due at once is due by now."""
 HEAD: Final = 1024
 LONG_HEAD: Final = 65_536
 """Bytes of a payload that are read for a list, and for one job: the time of enqueueing stands behind the arguments."""
@@ -304,7 +306,8 @@ def _alive(
     aborted: float | None,
 ) -> JobRecord:
     """A job that has not ended, of what Redis holds of it."""
-    state = JobState.RUNNING if held else JobState.DEFERRED if due > now_ms else JobState.WAITING
+    deferred = due > now_ms + ROUNDING_MS
+    state = JobState.RUNNING if held else JobState.DEFERRED if deferred else JobState.WAITING
     _, tries = job_tries.parse(open_tries or b"")
     if tries and tries[-1].outcome is None and not held:
         tries = (*tries[:-1], job_tries.lost(tries[-1]))
