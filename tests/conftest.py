@@ -11,10 +11,10 @@ from typing import Any
 import hypothesis
 import pytest
 import pytest_asyncio
-from builders.postgres import find_binaries as find_postgres
 from redis.asyncio import Redis
 
 from arqube_local.redis_server import RedisServer, find_binary
+from builders.postgres import find_binaries as find_postgres
 
 # Machines are shared and noisy: how long an example took says nothing about the code.
 hypothesis.settings.register_profile("shared-machine", deadline=None)

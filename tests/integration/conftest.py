@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from builders.postgres import PostgresServer, find_binaries
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
+
+from builders.postgres import PostgresServer, find_binaries
 
 POSTGRES = find_binaries()
 KINDS = ["sqlite", *(["postgresql"] if POSTGRES else [])]

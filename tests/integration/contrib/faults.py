@@ -12,7 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 
-class Crash(BaseException):  # noqa: N818 - it is no error but the end of a process
+class Crash(BaseException):
     """The relay's process ends here: nothing of it catches this."""
 
 
@@ -35,7 +35,7 @@ class Faults:
 
     @contextlib.contextmanager
     def within(self, engine: AsyncEngine) -> Iterator[None]:
-        """Let each statement and each commit of ``engine`` pass points: an answer may be lost after the work is done."""
+        """Let each statement and commit of ``engine`` pass points: an answer may be lost after the work is done."""
         sync = engine.sync_engine
         dialect: Any = sync.dialect
         commit = dialect.do_commit

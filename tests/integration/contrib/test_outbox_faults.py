@@ -1,7 +1,7 @@
 """A job of an outbox exists once, if and only if its transaction was committed, wherever its relay dies.
 
-The worker is the worst one: between two relays it has run what was queued, and nothing of that is left in Redis but what
-the relay itself wrote. So arq's own check for a job or a result of the same id does not help.
+The worker is the worst one: between two relays it has run what was queued, and nothing of that is left in Redis but
+what the relay itself wrote. So arq's own check for a job or a result of the same id does not help.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders.postgres import PostgresServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 from sqlalchemy import func, select, text
+from tests.integration.conftest import KINDS
+from tests.integration.contrib.conftest import ON_POSTGRESQL, open_database
+from tests.integration.contrib.faults import Crash, Faults
 
 from arqube_local.redis_server import RedisServer
 from arqube_queue import keys
 from arqube_queue.outbox import TooLateError
 from arqube_worker.contrib.outbox import Outbox, Relay
 from arqube_worker.contrib.sqlalchemy import Database
-from tests.integration.contrib.faults import Crash, Faults
+from builders.postgres import PostgresServer
 
 SETTLED = 0.0
 LONG_S = 600.0
@@ -111,8 +113,8 @@ async def test_each_job_runs_once_wherever_the_relay_dies(world: World) -> None:
     assert await world.redis.zcard(keys.OUTBOX_MOVED) <= 4 * 2
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-@settings(max_examples=15)
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=10)
 @given(
     lives=st.lists(
         st.tuples(st.integers(0, 3), st.booleans(), st.none() | st.integers(0, 60), st.booleans()),
@@ -124,7 +126,7 @@ def test_each_job_runs_once_through_any_number_of_deaths(
     kind: str, lives: list[tuple[int, bool, int | None, bool]], redis_server: RedisServer, request: Any
 ) -> None:
     async def live(url: str) -> None:
-        database, outbox = Database(url), Outbox()
+        database, outbox = open_database(url), Outbox()
         redis = redis_server.address.connect()
         await redis.flushall()
         try:
@@ -186,11 +188,10 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__context__
 
 
+@ON_POSTGRESQL  # SQLite's lock goes only with the process that holds it
 async def test_a_relay_that_hung_until_its_rows_were_moved_and_deleted_moves_nothing(
     postgres: PostgresServer, world: World, eventually: Any
 ) -> None:
-    if world.database.engine.dialect.name != "postgresql":
-        pytest.skip("SQLite's lock goes with the process that holds it, so nobody hangs without it")
     await world.commit(1)
     hung, go_on = asyncio.Event(), asyncio.Event()
 

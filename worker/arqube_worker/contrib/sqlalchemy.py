@@ -30,7 +30,7 @@ from arq.worker import func
 from sqlalchemy import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import sessionmaker
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import QueuePool, StaticPool
 
 from arqube_queue import environment as env
 from arqube_worker.contrib.parameters import session_parameter
@@ -211,8 +211,12 @@ class Database:
     def _fit(self, slots: int) -> None:
         """Let the pool have a connection for each of ``slots`` jobs; one that is made already can only be looked at."""
         self._slots = slots
-        pool = None if self._engine is None else self._engine.sync_engine.pool
-        if isinstance(pool, QueuePool):
+        pool = None if self._engine is None and self._url is None else self.engine.sync_engine.pool
+        if isinstance(pool, StaticPool):
+            logger.warning(
+                "a database in memory has one connection, so jobs at the same time share a transaction: use a file"
+            )
+        elif isinstance(pool, QueuePool):
             overflow = getattr(pool, "_max_overflow", 0)
             if overflow >= 0 and pool.size() + overflow < slots:
                 logger.warning(

@@ -178,6 +178,11 @@ class Relay:
             await self._answer(moves.forget_old(self._redis, now_ms=now_ms))
         return len(rows)
 
+    async def close(self) -> None:
+        """Close the engine's and the client's connections, where they serve nothing else."""
+        await self._engine.dispose()
+        await self._redis.connection_pool.disconnect()
+
     async def __aenter__(self) -> Relay:
         self._task = asyncio.create_task(self.run())
         return self
