@@ -15,8 +15,9 @@ from pathlib import Path
 from string import Template
 from typing import Any, Final
 
-from benchmarks.live.commands import run
-from benchmarks.live.images import ROOT, Images
+from benchmarks.commands import run
+from benchmarks.images import ROOT
+from benchmarks.live.images import Images
 
 SYSTEM: Final = "arqube-live-system"
 WORK: Final = "arqube-live"

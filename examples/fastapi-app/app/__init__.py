@@ -1,0 +1,1 @@
+"""A FastAPI app in the layout of the boilerplate, whose jobs Arqube runs."""

@@ -1,0 +1,1 @@
+"""What every part stands on: settings, database, queues, and the jobs."""

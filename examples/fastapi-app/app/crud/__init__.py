@@ -1,0 +1,1 @@
+"""Reading and writing the tables, as endpoints and jobs do it."""
