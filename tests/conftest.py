@@ -48,7 +48,7 @@ async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
 def eventually() -> Callable[..., Awaitable[Any]]:
     """Wait until ``condition()`` is true and return its value; fail with ``condition``'s last value at the deadline."""
 
-    async def wait(condition: Callable[[], Any], *, within_s: float = 10.0, every_s: float = 0.02) -> Any:
+    async def wait(condition: Callable[[], Any], *, within_s: float = 30.0, every_s: float = 0.02) -> Any:
         deadline = time.monotonic() + within_s
         while True:
             value = condition()

@@ -68,7 +68,7 @@ class WorkerProcess:
     def signal(self, signum: signal.Signals = signal.SIGTERM) -> None:
         self.process.send_signal(signum)
 
-    async def exit_code(self, within_s: float = 15) -> int:
+    async def exit_code(self, within_s: float = 25) -> int:
         return await asyncio.to_thread(self.process.wait, within_s)
 
     def end(self) -> None:

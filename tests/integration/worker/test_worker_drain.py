@@ -153,7 +153,7 @@ async def test_a_signal_while_the_app_is_imported_ends_the_worker(start_worker: 
     await eventually(lambda: worker.get("/readyz") == (503, "starting\n"))
     assert worker.get("/healthz")[0] == 200
     worker.signal()
-    assert await worker.exit_code(within_s=5) == 0
+    assert await worker.exit_code(within_s=20) == 0
 
 
 async def test_a_signal_during_start_up_ends_the_worker(
@@ -163,7 +163,7 @@ async def test_a_signal_during_start_up_ends_the_worker(
     await eventually(lambda: arq_client.exists("starting"))
     assert worker.get("/readyz") == (503, "on_startup is running\n")
     worker.signal()
-    assert await worker.exit_code(within_s=5) == 0
+    assert await worker.exit_code(within_s=20) == 0
     assert await arq_client.lrange("hooks", 0, -1) == [b"shutdown"]
 
 
@@ -172,7 +172,7 @@ async def test_a_signal_while_redis_is_away_ends_the_worker(start_worker: Any, e
     await eventually(lambda: worker.get("/readyz") == (503, "not connected to Redis yet\n"))
     assert worker.get("/healthz")[0] == 200
     worker.signal()
-    assert await worker.exit_code(within_s=5) == 0
+    assert await worker.exit_code(within_s=20) == 0
 
 
 async def test_a_job_that_left_a_thread_behind_does_not_hold_up_the_exit(
@@ -182,7 +182,7 @@ async def test_a_job_that_left_a_thread_behind_does_not_hold_up_the_exit(
     job = await enqueue(arq_client, "sleep_in_thread", 60)
     await eventually(lambda: started(arq_client, 1))
     worker.signal()
-    assert await worker.exit_code(within_s=10) == 0
+    assert await worker.exit_code(within_s=20) == 0
     assert await arq_client.zscore(default_queue_name, job.job_id) is not None
     assert await leftovers(arq_client) == []
 
