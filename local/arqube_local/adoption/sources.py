@@ -126,7 +126,7 @@ def read_project(folder: Path) -> Project:
     texts = {}
     for path in _files(folder):
         try:
-            texts[path.relative_to(folder).as_posix()] = path.read_text()
+            texts[path.relative_to(folder).as_posix()] = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):  # what cannot be read as text holds no settings
             continue
     project = Project.of_texts(texts, name=folder.resolve().name)
