@@ -226,6 +226,18 @@ def test_it_is_found_where_it_stands(changed: dict[str, str], rule: str, level: 
     ("changed", "rule"),
     [
         pytest.param(
+            {"app/__init__.py": "from .worker import WorkerSettings"}
+            | queue(("app.worker.WorkerSettings", "app:WorkerSettings")),
+            "settings-not-found",
+            id="a package has its worker's settings",
+        ),
+        pytest.param(
+            {"app/other.py": "import app.worker\n\nOther = unknown(app.worker.WorkerSettings)"}
+            | queue(("app.worker.WorkerSettings", "app.other.Other")),
+            "settings-not-found",
+            id="the settings are computed",
+        ),
+        pytest.param(
             image(("1000:1000", "app"))
             | queue(("containers:", "securityContext: {runAsUser: 7}\n                containers:")),
             "user-by-name",

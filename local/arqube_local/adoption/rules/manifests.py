@@ -55,7 +55,7 @@ def settings_path(look: Look) -> Iterator[Finding]:
     targets = [each.target for each in look.settings]
     for manifest in look.task_queues:
         named = manifest.get("worker", "settings")
-        if isinstance(named, str) and look.settings_of(manifest) is None:
+        if isinstance(named, str) and look.settings_of(manifest) is None and look.defined_as(manifest) is None:
             near = difflib.get_close_matches(named, targets, n=1, cutoff=0.0)
             yield Finding(
                 "settings-not-found",
