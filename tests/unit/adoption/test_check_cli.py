@@ -113,6 +113,12 @@ def test_with_a_python_the_settings_are_imported(tmp_path: Path) -> None:
     assert fine.exit_code == 0, fine.output
 
 
+def test_links_to_nothing_and_files_of_bytes_are_passed_over(app: Path) -> None:
+    (app / "gone.py").symlink_to(app / "no-such-file.py")
+    (app / "bytes.py").write_bytes(b"\xff\xfe")
+    assert check(str(app)).exit_code == 0
+
+
 def test_what_cannot_be_looked_at_is_told(tmp_path: Path, app: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
