@@ -1,4 +1,4 @@
-"""``kubectl apply`` takes what ``arqube init`` writes, and refuses an image that could not be known, naming the field."""
+"""``kubectl apply`` takes what ``arqube init`` writes, and refuses an image that could not be known."""
 
 from __future__ import annotations
 

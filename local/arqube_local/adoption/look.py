@@ -8,8 +8,8 @@ from functools import cached_property
 
 from arqube_local.adoption.jobs import Job, Jobs, jobs_of, reached
 from arqube_local.adoption.manifests import Manifest
-from arqube_local.adoption.names import Found, Scope
-from arqube_local.adoption.sources import Project
+from arqube_local.adoption.names import Found, Scope, resolve_dotted
+from arqube_local.adoption.sources import Definition, Project
 from arqube_local.adoption.worker_settings import WorkerSettings, find_worker_settings
 
 
@@ -71,9 +71,25 @@ class Look:
 
     def settings_of(self, manifest: Manifest) -> WorkerSettings | None:
         """The settings object that a TaskQueue names; None where the project has none of that path."""
-        named = str(manifest.get("worker", "settings") or "").replace(":", ".")
-        return next((each for each in self.settings if each.target.replace(":", ".") == named), None)
+        named = _named(manifest)
+        same = (each for each in self.settings if each.target.replace(":", ".") == named)
+        node = self.defined_as(manifest)
+        elsewhere = (each for each in self.settings if node is not None and each.found.node is node)
+        return next(same, None) or next(elsewhere, None)
+
+    def defined_as(self, manifest: Manifest) -> Definition | None:
+        """What stands in the project under the path that a TaskQueue names, as where a package imports it."""
+        for module in self.project.modules.values():
+            found = resolve_dotted(self.project, module, _named(manifest))
+            if isinstance(found, Found):
+                return found.node
+        return None
 
     def manifests_of(self, settings: WorkerSettings) -> tuple[Manifest, ...]:
         """The TaskQueues that name ``settings``."""
         return tuple(each for each in self.task_queues if self.settings_of(each) is settings)
+
+
+def _named(manifest: Manifest) -> str:
+    """The path in ``spec.worker.settings``, with dots alone."""
+    return str(manifest.get("worker", "settings") or "").replace(":", ".")

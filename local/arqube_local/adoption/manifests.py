@@ -69,7 +69,7 @@ def task_queues(files: Mapping[str, str]) -> tuple[Manifest, ...]:
             continue
         try:
             nodes, bodies = list(yaml.compose_all(text, yaml.SafeLoader)), list(yaml.safe_load_all(text))
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):  # a date that is none is a ValueError
             continue
         for node, body in zip(nodes, bodies, strict=True):
             if isinstance(body, dict) and body.get("kind") == KIND and str(body.get("apiVersion")).startswith(_GROUP):

@@ -126,7 +126,8 @@ def read_project(folder: Path) -> Project:
     texts = {}
     for path in _files(folder):
         try:
-            texts[path.relative_to(folder).as_posix()] = path.read_text()
+            if path.stat().st_size <= _LARGEST_BYTES:
+                texts[path.relative_to(folder).as_posix()] = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):  # what cannot be read as text holds no settings
             continue
     project = Project.of_texts(texts, name=folder.resolve().name)
@@ -166,6 +167,5 @@ def _files(folder: Path) -> Iterator[Path]:
             if name not in _SKIPPED and not name.startswith(".") and not (here / name / "pyvenv.cfg").exists()
         )
         for name in sorted(names):
-            path = here / name
-            if _WANTED.fullmatch(name) and path.stat().st_size <= _LARGEST_BYTES:
-                yield path
+            if _WANTED.fullmatch(name):
+                yield here / name

@@ -84,7 +84,11 @@ def evaluate(scope: Scope, node: ast.expr, *, depth: int = 0) -> Value:
         return _named(scope, node, depth)
     if isinstance(node, ast.Call):
         return _called(scope, node, depth)
-    if isinstance(node, ast.Subscript) and external_name(scope, node.value).endswith("environ"):
+    if (
+        isinstance(node, ast.Subscript)
+        and isinstance(node.ctx, ast.Load)
+        and external_name(scope, node.value).endswith("environ")
+    ):
         name = evaluate(scope, node.slice, depth=depth + 1)
         return Variable(str(name.value), None, True, scope.at(node)) if isinstance(name, Known) else None
     if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):

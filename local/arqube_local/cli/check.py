@@ -50,10 +50,10 @@ def check(folder: Path | None, files: tuple[Path, ...], python: str | None, as_j
         if folder is not None or not files:
             raise click.ClickException(str(error)) from None
         project = Project.of_texts({})  # the manifests alone
-    texts = {**project.texts, **{str(file): file.read_text() for file in files}}
-    if unread := [str(file) for file in files if not task_queues({str(file): texts[str(file)]})]:
+    named = {_path(file, here): _read(file) for file in files}
+    if unread := [path for path, text in named.items() if not task_queues({path: text})]:
         raise click.ClickException(f"{', '.join(unread)} holds no TaskQueue")
-    look = Look(project, task_queues(texts))
+    look = Look(project, task_queues({**project.texts, **named}))
     found = findings(look)
     if python is not None:
         try:
@@ -69,3 +69,16 @@ def check(folder: Path | None, files: tuple[Path, ...], python: str | None, as_j
         click.echo(f"{output.summary(found)} in {len(project.modules)} Python files", err=True)
     if any(each.level is Level.ERROR for each in found):
         raise SystemExit(1)
+
+
+def _path(file: Path, folder: Path) -> str:
+    """As files of the project are named, where it is one of them; each is looked at once."""
+    whole = file.resolve()
+    return whole.relative_to(folder.resolve()).as_posix() if whole.is_relative_to(folder.resolve()) else str(file)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{file}: {error}") from None

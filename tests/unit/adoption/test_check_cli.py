@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from arqube_local.cli import main
 from builders.project import WELL_WRITTEN, found
 
+PROJECTS = Path(__file__).parents[2] / "projects"
+
 
 def check(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["check", *arguments], env={"COLUMNS": "100"})
@@ -79,6 +81,12 @@ def test_a_manifest_from_elsewhere_is_looked_at_too(app: Path, tmp_path_factory:
     assert [each["file"] for each in json.loads(done.stdout)["findings"]] == [str(elsewhere)]
 
 
+def test_a_manifest_of_the_project_is_looked_at_once(app: Path) -> None:
+    spoil(app, "taskqueue.yaml", ":1.4.2", "")
+    done = check(str(app), "-f", str(app / "taskqueue.yaml"), "--json")
+    assert [each["file"] for each in json.loads(done.stdout)["findings"]] == ["taskqueue.yaml"]
+
+
 def test_a_manifest_may_be_all_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "queue.yaml").write_text(dedent(WELL_WRITTEN["taskqueue.yaml"]).replace(":1.4.2", ""))
@@ -105,6 +113,12 @@ def test_with_a_python_the_settings_are_imported(tmp_path: Path) -> None:
     assert fine.exit_code == 0, fine.output
 
 
+def test_links_to_nothing_and_files_of_bytes_are_passed_over(app: Path) -> None:
+    (app / "gone.py").symlink_to(app / "no-such-file.py")
+    (app / "bytes.py").write_bytes(b"\xff\xfe")
+    assert check(str(app)).exit_code == 0
+
+
 def test_what_cannot_be_looked_at_is_told(tmp_path: Path, app: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -112,10 +126,27 @@ def test_what_cannot_be_looked_at_is_told(tmp_path: Path, app: Path) -> None:
     assert "name one such as .venv/bin/python" in check(str(app), "--python", "./no/python").output
 
 
+@pytest.mark.parametrize(
+    ("project", "rules"),
+    [
+        ("cron_only", {"pickled-payloads"}),
+        ("dict_settings", {"pickled-payloads", "unknown-setting"}),
+        ("factory", {"pickled-payloads", "timeout-beyond-shutdown"}),
+        ("fastapi_template", {"handle-signals", "pickled-payloads", "runs-as-root"}),
+        ("inherited", {"inherited-settings", "pickled-payloads", "timeout-beyond-shutdown"}),
+        ("own_serializer", set()),
+        ("several", {"pickled-payloads", "timeout-beyond-shutdown"}),
+    ],
+)
+def test_projects_as_people_write_them_have_these_findings_and_no_others(project: str, rules: set[str]) -> None:
+    done = check(str(PROJECTS / project), "--json")
+    assert {each["rule"] for each in json.loads(done.stdout)["findings"]} == rules
+
+
 LINES = [(path, number) for path, text in WELL_WRITTEN.items() for number in range(len(text.splitlines()))]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from(LINES), st.sampled_from(["drop", "double", "cut", "swap"])), max_size=6))
 def test_a_spoilt_project_is_looked_at_all_the_same(changes: list[tuple[tuple[str, int], str]]) -> None:
     """Lines that are missing, doubled, cut or out of order: whatever is found, nothing breaks."""

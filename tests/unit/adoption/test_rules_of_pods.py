@@ -226,6 +226,23 @@ def test_it_is_found_where_it_stands(changed: dict[str, str], rule: str, level: 
     ("changed", "rule"),
     [
         pytest.param(
+            replaced("app/config.py", ("DATABASE_URL = os", 'os.environ["TZ"] = "UTC"\n        DATABASE_URL = os')),
+            "variable-missing",
+            id="a variable that the app sets itself",
+        ),
+        pytest.param(
+            {"app/__init__.py": "from .worker import WorkerSettings"}
+            | queue(("app.worker.WorkerSettings", "app:WorkerSettings")),
+            "settings-not-found",
+            id="a package has its worker's settings",
+        ),
+        pytest.param(
+            {"app/other.py": "import app.worker\n\nOther = unknown(app.worker.WorkerSettings)"}
+            | queue(("app.worker.WorkerSettings", "app.other.Other")),
+            "settings-not-found",
+            id="the settings are computed",
+        ),
+        pytest.param(
             image(("1000:1000", "app"))
             | queue(("containers:", "securityContext: {runAsUser: 7}\n                containers:")),
             "user-by-name",
@@ -260,3 +277,27 @@ def test_it_is_found_where_it_stands(changed: dict[str, str], rule: str, level: 
 )
 def test_it_is_not_found_where_nothing_is_wrong(changed: dict[str, str], rule: str) -> None:
     assert [each for each in found(changed) if each.rule == rule] == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("name: mail\n", "name: [mail]\n", id="a name that is a list"),
+        pytest.param("name: worker", "name: 3", id="a container whose name is a number"),
+        pytest.param(
+            "resources: {requests: {cpu: 100m, memory: 256Mi}}", "resources: 5", id="resources that are a number"
+        ),
+        pytest.param("redis:\n            host: redis", "redis: here", id="redis that is a string"),
+        pytest.param("shutdown:\n            timeout: 60s", "shutdown: 60s", id="a shutdown that is a string"),
+        pytest.param("timeout: 60s", "timeout: soon", id="a timeout that is none"),
+        pytest.param("settings: app.worker.WorkerSettings", "settings: [1]", id="settings that are a list"),
+        pytest.param("image: registry.example/mailer:1.4.2", "image: 2026-01-01", id="an image that is a date"),
+    ],
+)
+def test_values_of_another_kind_bring_nothing_down(old: str, new: str) -> None:
+    assert [each for each in found(queue((old, new))) if each.place.file == QUEUE]
+
+
+def test_an_environment_of_another_kind_brings_nothing_down() -> None:
+    text = WELL_WRITTEN[QUEUE].replace("- {name: DATABASE_URL, valueFrom: {secretKeyRef: {name: app, key: url}}}", "5")
+    assert {each.rule for each in found({QUEUE: text})} == {"variable-missing"}

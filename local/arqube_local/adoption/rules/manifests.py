@@ -55,7 +55,7 @@ def settings_path(look: Look) -> Iterator[Finding]:
     targets = [each.target for each in look.settings]
     for manifest in look.task_queues:
         named = manifest.get("worker", "settings")
-        if isinstance(named, str) and look.settings_of(manifest) is None:
+        if isinstance(named, str) and look.settings_of(manifest) is None and look.defined_as(manifest) is None:
             near = difflib.get_close_matches(named, targets, n=1, cutoff=0.0)
             yield Finding(
                 "settings-not-found",
@@ -139,7 +139,7 @@ def pods(look: Look) -> Iterator[Finding]:
                 "command starts a shell, which keeps SIGTERM to itself: the worker is killed with its jobs",
                 "leave command out, or begin the shell's last line with exec",
             )
-        for each in container.get("env") or ():
+        for each in _list(container.get("env")):
             if isinstance(each, Mapping) and _SECRET.search(str(each.get("name"))) and each.get("value"):
                 yield Finding(
                     "secret-in-manifest",
@@ -165,7 +165,7 @@ def variables(look: Look) -> Iterator[Finding]:
         container = manifest.container()
         if container.get("envFrom"):
             continue  # what a Secret holds cannot be seen from here
-        named = (each.get("name") for each in container.get("env") or () if isinstance(each, Mapping))
+        named = (each.get("name") for each in _list(container.get("env")) if isinstance(each, Mapping))
         given = {*map(str, named), *GIVEN, *images}
         place = manifest.at("worker", "podTemplate", "spec", "containers")
         for variable in variables_of(settings):
@@ -198,6 +198,10 @@ def _through_a_shell(command: Any) -> bool:
         return False
     words = [str(word) for word in command]
     return words[0].rpartition("/")[2] in {"sh", "bash", "ash", "dash"} and not any("exec " in word for word in words)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -90,7 +90,7 @@ def unread_queue(look: Look) -> Iterator[Finding]:
     }
     if not queues or "" in queues:  # one of them cannot be told
         return
-    own = {known(scope, argument(call, 99, "default_queue_name"), _DEFAULT_QUEUE) for scope, call in _pools(look)}
+    own = {_queue_of(scope, call) for scope, call in _pools(look)}
     for each in _enqueued(look):
         given = argument(each.call, 99, "_queue_name")
         queue = known(each.scope, given) if given is not None else next(iter(own)) if len(own) == 1 else None
@@ -192,6 +192,12 @@ def _pools(look: Look) -> Iterator[tuple[Scope, ast.Call]]:
     for scope, call in look.calls:
         if external_name(scope, call.func) in _POOLS:
             yield scope, call
+
+
+def _queue_of(scope: Scope, pool: ast.Call) -> str | None:
+    """The queue of jobs that name none; None where it cannot be told."""
+    given = argument(pool, 99, "default_queue_name")
+    return _DEFAULT_QUEUE if given is None else known(scope, given)
 
 
 def _calls(node: ast.AST, method: str) -> bool:

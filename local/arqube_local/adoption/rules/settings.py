@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -26,8 +27,8 @@ def broken_python(look: Look) -> Iterator[Finding]:
             "broken-python",
             Level.ERROR,
             place,
-            f"this is no Python that can be read: {problem}",
-            "mend it; nothing else of the file was looked at",
+            f"this is no Python {sys.version_info.major}.{sys.version_info.minor}: {problem}",
+            "mend it, or run arqube under the project's newer Python; nothing else of the file was looked at",
         )
 
 
