@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from arqube_operator.console.reads import Reads
 from arqube_operator.observe.cluster import Key
 from arqube_queue import dead_letters
 
 Serve = Callable[..., Awaitable[Any]]
+SHOP = Key("shop", "emails")
 
 
 async def test_the_list_shows_depth_workers_and_why(busy_shop: Any, serve: Serve) -> None:
@@ -189,6 +193,50 @@ async def test_without_redis_the_rest_of_the_page_is_there(scene: Any, serve: Se
     assert (status, "Jobs cannot be shown" in text) == (200, True)
     status, text = await visit.get("/queues/shop/emails/dead-letters")
     assert (status, "does not know the queue" in text) == (503, True)
+
+
+async def test_a_redis_that_hangs_holds_up_its_page_alone(scene: Any, serve: Serve) -> None:
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    hanging = await asyncio.start_server(hang, "127.0.0.1", 0)
+    scene.address = replace(scene.address, port=hanging.sockets[0].getsockname()[1])
+    scene.task_queue()
+    scene.observer.watch(SHOP, scene.address, scene.query(SHOP))
+    visit = await serve()
+    visit.console._reads = Reads(timeout_s=3)
+    asked = [asyncio.create_task(visit.get("/queues/shop/emails/dead-letters")) for _ in range(10)]
+
+    status, _ = await visit.get("/")
+
+    assert status == 200
+    assert not any(each.done() for each in asked), "the list has not waited for them"
+    for status, text in await asyncio.gather(*asked):
+        assert (status, "did not answer within 3 s" in text) == (503, True)
+    hanging.close()
+
+
+async def test_a_page_of_a_queue_asks_redis_for_a_bounded_amount(scene: Any, serve: Serve) -> None:
+    scene.task_queue()
+    await scene.wait(5000)
+    for number in range(300):
+        await scene.bury(f"dead-{number}")
+    await scene.read()
+    visit = await serve()
+    await scene.observer.close()
+
+    async def calls() -> int:
+        stats = await scene.redis.info("commandstats")
+        return sum(each["calls"] for each in stats.values())
+
+    before = await calls()
+    status, _ = await visit.get("/queues/shop/emails")
+    assert status == 200
+    assert await calls() - before < 1500
+    before = await calls()
+    await visit.get("/")
+    assert await calls() - before <= 2, "the list asks nothing"
 
 
 async def test_a_standby_says_who_leads(scene: Any, serve: Serve) -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest_asyncio
 import yaml
 from arq import create_pool
@@ -178,7 +179,7 @@ async def test_a_task_queue_from_zero_and_back_and_gone(
     assert not any(map(alive, pids))
 
 
-async def start(folder: Path, eventually: Eventually) -> tuple[asyncio.subprocess.Process, Running]:
+async def start(folder: Path, eventually: Eventually, *further: str) -> tuple[asyncio.subprocess.Process, Running]:
     """``arqube local up`` on ``folder`` with a TaskQueue of one worker; returns once the worker runs."""
     (folder / "app.py").write_text(APP)
     manifest = folder / "taskqueue.yaml"
@@ -186,7 +187,7 @@ async def start(folder: Path, eventually: Eventually) -> tuple[asyncio.subproces
     manifest.write_text(TASK_QUEUE.format(port=port).replace("minReplicas: 0", "minReplicas: 1"))
     state = folder / "state"
     log = folder / "up.log"
-    options = [f"--state-dir={state}", f"--app-dir={folder}", f"--redis-port={port}", "-f", str(manifest)]
+    options = [f"--state-dir={state}", f"--app-dir={folder}", f"--redis-port={port}", "-f", str(manifest), *further]
     with log.open("wb") as output:
         up = await asyncio.create_subprocess_exec(*ARQUBE_LOCAL, "up", *options, stdout=output, stderr=output)
     found: Running = await eventually(lambda: running(state), within_s=SLOW_S)
@@ -207,6 +208,22 @@ async def test_ctrl_c_stops_every_process_of_the_cluster(tmp_path: Path, eventua
     assert await up.wait() == 0
     assert not any(map(alive, everything))
     assert running(tmp_path / "state") is None
+
+
+async def test_a_laptop_s_console_is_on_the_port_that_was_named(tmp_path: Path, eventually: Eventually) -> None:
+    port = free_port()
+    up, _ = await start(tmp_path, eventually, f"--console-port={port}")
+    token_file = tmp_path / "state" / "console-token"
+
+    async def shown() -> bool:
+        async with aiohttp.ClientSession() as session, session.get(f"http://localhost:{port}/") as answer:
+            return "/queues/default/emails" in await answer.text()
+
+    await eventually(shown, within_s=SLOW_S)
+    assert str(token_file) in (tmp_path / "up.log").read_text()
+    assert token_file.stat().st_mode & 0o077 == 0, "its owner's alone"
+    up.send_signal(signal.SIGINT)
+    assert await up.wait() == 0
 
 
 async def test_a_killed_cluster_leaves_no_process_and_can_start_again(tmp_path: Path, eventually: Eventually) -> None:

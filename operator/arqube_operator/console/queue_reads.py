@@ -12,6 +12,8 @@ from arqube_queue import dead_letters, history, job_records
 from arqube_queue.dead_letters import Cursor, DeadLetter, Filter, Page, Remains
 from arqube_queue.job_records import ALIVE, JobFilter, JobRecord, JobState
 
+ALIVE_LOOKED_AT: Final = 100
+"""Jobs, the first due first, among which those that run are shown: workers take jobs in that order."""
 RUNNING_SHOWN: Final = 10
 RECENT_SHOWN: Final = 10
 LETTERS_SHOWN: Final = 5
@@ -29,7 +31,7 @@ class Work:
 
     Attributes:
         lines: The last minutes, drawn.
-        running: Jobs that run, the longest due first.
+        running: Jobs that run, the first due first: not all where there are many.
         recent: Jobs that have ended, newest first.
         letters: The newest dead letters.
     """
@@ -50,11 +52,13 @@ class Job:
 
 async def read_work(redis: Redis, queue: str, owner: str, now_ms: int) -> Work:
     """What is shown of ``queue`` and of the workers that the TaskQueue with the uid ``owner`` runs for it."""
-    running = await job_records.list_jobs(redis, queue, JobFilter(frozenset({JobState.RUNNING})), limit=RUNNING_SHOWN)
+    # Not asked for those that run alone: to find none, thousands that wait would be looked at.
+    alive = await job_records.list_jobs(redis, queue, JobFilter(ALIVE), limit=ALIVE_LOOKED_AT)
+    running = [job for job in alive.jobs if job.state is JobState.RUNNING]
     recent = await job_records.list_jobs(redis, queue, JobFilter(_OVER), limit=RECENT_SHOWN)
     letters = await dead_letters.read_page(redis, queue, limit=LETTERS_SHOWN)
     samples = await history.read(redis, queue, owner)
-    return Work(lines(samples, now_ms), running.jobs, recent.jobs, letters.letters)
+    return Work(lines(samples, now_ms), tuple(running[:RUNNING_SHOWN]), recent.jobs, letters.letters)
 
 
 async def read_letters(redis: Redis, queue: str, chosen: Filter, after: Cursor | None) -> Page:
