@@ -21,8 +21,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from arqube_local.redis_server import RedisServer
-from arqube_queue import keys
+from arqube_queue import heartbeat, job_records, jobs, keys
 from arqube_queue.connection import RedisAddress
+from arqube_queue.dead_letters import Outcome
+from arqube_queue.model import Heartbeat
 from arqube_queue.payload_life import DEFAULT_LIFE_MS, keep_payloads
 from arqube_queue.snapshot import SnapshotQuery, read_snapshots
 from arqube_worker import settings
@@ -36,7 +38,7 @@ USERS = {
     line.split()[1]: [f">{PASSWORD}" if rule.startswith(">") else rule for rule in line.split()[2:]]
     for line in re.findall(r"^user .*$", PAGE.read_text(), re.MULTILINE)
 }
-PARTS = ("arqube-operator", "arqube-worker", "app")
+PARTS = ("arqube-operator", "arqube-worker", "app", "arqube-reader", "arqube-jobs")
 WITHIN_S = 20.0
 TELLS_ITSELF = "client|setinfo"
 """What redis-py asks for on its own account, and does without."""
@@ -197,7 +199,41 @@ async def produce(address: RedisAddress, admin: Redis, _: Callable[[], Awaitable
     assert await admin.zscore(keys.ABORT, "two")
 
 
-ROLES: dict[str, Role] = {"arqube-operator": operate, "arqube-worker": work, "app": produce}
+async def look(address: RedisAddress, admin: Redis, _: Callable[[], Awaitable[bool]]) -> None:
+    """All that readers of jobs ask of Redis."""
+    now_ms = int((await admin.time())[0]) * 1000
+    await admin.zadd(QUEUE, {"waits": now_ms - 1000})
+    for job_id in ("over", "dead"):
+        await admin.zadd(keys.job_ends(QUEUE), {job_id: now_ms})
+        await admin.hset(keys.job_records(QUEUE), job_id, '["send",7,"failed"]\n[1,"us",5,6,"failed"]')  # type: ignore[misc]
+    await admin.zadd(keys.dead_letters(QUEUE), {"dead": now_ms, "of old": now_ms})
+    for job_id in ("dead", "of old"):
+        await admin.hset(keys.dead_letter(QUEUE, job_id), mapping={"reason": "failed", "payload": "bytes"})  # type: ignore[misc]
+    await heartbeat.write(admin, QUEUE, Heartbeat("worker", 0, 0, 1))
+    async with address.connect() as client:
+        listed = (await job_records.list_jobs(client, QUEUE)).jobs
+        assert {job.job_id for job in listed} == {"waits", "over", "dead"}
+        assert await job_records.read_job(client, QUEUE, "of old") is not None
+        assert len(await heartbeat.read(client, QUEUE)) == 1
+
+
+async def look_and_act(address: RedisAddress, admin: Redis, enough: Callable[[], Awaitable[bool]]) -> None:
+    """And all that is done to jobs."""
+    await look(address, admin, enough)
+    async with address.connect() as client:
+        assert await jobs.cancel(client, QUEUE, "waits") is jobs.CancelOutcome.WAITING
+        assert await jobs.cancel(client, QUEUE, "over") is jobs.CancelOutcome.ENDED
+        assert await jobs.cancel(client, QUEUE, "none") is jobs.CancelOutcome.MISSING
+        assert await jobs.retry(client, QUEUE, "dead") is Outcome.RETRIED
+
+
+ROLES: dict[str, Role] = {
+    "arqube-operator": operate,
+    "arqube-worker": work,
+    "app": produce,
+    "arqube-reader": look,
+    "arqube-jobs": look_and_act,
+}
 
 
 @pytest.mark.parametrize("user", PARTS)
