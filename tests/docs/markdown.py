@@ -19,7 +19,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
 PAGES = (
-    *("index.md", "concepts.md", "operations.md", "security.md", "troubleshooting.md", "images.md", "fastapi.md"),
+    *("index.md", "concepts.md", "operations.md", "security.md", "troubleshooting.md", "images.md"),
+    *("database.md", "fastapi.md"),
     *("migrating/from-arq.md", "migrating/from-keda.md", "migrating/from-fastapi-boilerplate.md"),
 )
 """The pages whose blocks are all tested."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from tests.integration.conftest import KINDS
 
 from arqube_local.redis_server import RedisServer
 from arqube_queue import keys
@@ -48,6 +49,7 @@ def start(redis_server: RedisServer, tmp_path: Path) -> Iterator[Start]:
         process.wait()
 
 
+@pytest.mark.parametrize("database_url", KINDS[-1:], indirect=True)
 async def test_each_job_runs_once_while_relays_are_killed(
     database: Database, database_url: str, outbox: Outbox, redis: Redis, start: Start, eventually: Any
 ) -> None:
