@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
 PAGES = (
     *("index.md", "concepts.md", "operations.md", "security.md", "troubleshooting.md", "images.md"),
-    *("database.md", "fastapi.md"),
+    *("database.md", "fastapi.md", "jobs.md", "retries.md"),
     *("migrating/from-arq.md", "migrating/from-keda.md", "migrating/from-fastapi-boilerplate.md"),
 )
 """The pages whose blocks are all tested."""

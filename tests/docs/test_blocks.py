@@ -21,7 +21,7 @@ from arqube_operator.api.v1alpha1 import TaskQueue
 ALL = tuple(blocks())
 SLOW_S = 60.0
 BIN = Path(sys.executable).parent
-GROUPS = {"buildx", "dlq", "local"}
+GROUPS = {"buildx", "dlq", "jobs", "local"}
 """Commands with commands of their own."""
 KNOWN_ELSEWHERE = {"docker", "buildah", "helm", "pip"}
 """Commands that a machine with this test may lack; what they are told is looked at where they are."""

@@ -23,7 +23,7 @@ class Outcome(str, Enum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     RETRIED = "retried"
-    """It raised Retry or RetryJob, or was cancelled, and will run again."""
+    """It raised Retry or RetryJob, was cancelled, or failed in a way that its policy retries, and will run again."""
     ABORTED = "aborted"
     RETURNED = "returned"
     """This worker stopped and gave it back; the try does not count."""
