@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import arq.connections
@@ -24,7 +24,7 @@ from arqube_worker.contrib.outbox.relay import RefusedError
 from arqube_worker.contrib.sqlalchemy import Database
 from arqube_worker.serializers import json_serializer
 
-SOON = datetime.now(UTC) + timedelta(hours=2)
+SOON = datetime.now().astimezone() + timedelta(hours=2)
 DAY_MS = 86_400_000
 
 

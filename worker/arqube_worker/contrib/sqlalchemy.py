@@ -110,13 +110,17 @@ class Database:
         session = self._sessions()
         try:
             yield session
-            await _carry_through(session.commit())
+            if session.in_transaction():  # else it was not used since it was committed, as by jobs that need none
+                await _carry_through(session.commit())
         except GeneratorExit:  # The loop is being closed over it: nothing can be awaited any more.
             raise
         except BaseException:
             await _release(session, _roll_back_and_close(session))
             raise
-        await _release(session, session.close())
+        if session.in_transaction():
+            await _release(session, session.close())
+        else:
+            await session.close()  # It has no connection to give back, so nothing is waited for.
 
     def job(self, function: Job) -> Job:
         """A decorator of one job function: what ``settings`` does with each.
