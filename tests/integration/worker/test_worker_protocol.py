@@ -27,7 +27,7 @@ from redis import Redis as SyncRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from arqube_local.redis_server import RedisServer
-from arqube_queue import dead_letters, heartbeat, keys, leases, turns
+from arqube_queue import dead_letters, heartbeat, job_tries, keys, leases, open_jobs, turns
 from arqube_queue.dead_letters import Outcome
 from arqube_queue.keys import IN_PROGRESS_PREFIX, JOB_PREFIX, RESULT_PREFIX, RETRY_PREFIX
 from arqube_queue.model import Heartbeat
@@ -41,6 +41,8 @@ WORKERS = st.sampled_from(["first", "second"])
 ENDS = st.sampled_from(["finish", "bury", "retry", "again", "give back", "put back", "lease again"])
 DEATH = Death("failed", "work", "ValueError", "", 1, 0)
 RESULT = serialize_result("work", (), {}, 1, 0, True, None, 0, 0, "", QUEUE, job_id="")
+TRY = job_tries.ended_try(1, '"us"', 1, 2, "retried")
+RECORD = "\n".join((job_tries.ending('"work"', 1, "failed"), TRY))
 PLAIN = "1"
 DEFER_MS = 5
 PLAIN_ENDS: dict[str, BaseException | None] = {
@@ -89,6 +91,8 @@ class Protocol(RuleBasedStateMachine):
         self.aborts: set[str] = set()
         self.results: set[str] = set()
         self.dead: dict[str, bool] = {}  # whether it has its payload
+        self.open: set[str] = set()  # jobs with recorded tries that have not ended
+        self.recorded: set[str] = set()  # those that ours have ended
         self.known_elsewhere = False
         self.workers: dict[str, Ours] = {}
 
@@ -172,6 +176,9 @@ class Protocol(RuleBasedStateMachine):
             self.results.discard(job)
             self.payloads.add(job)
             self.queue[job] = self.now
+            if job in self.recorded:
+                self.recorded.discard(job)
+                self.open.add(job)
             self.sync.zadd(QUEUE, {job: self.now}, xx=True)  # It is due by Redis's clock, which is not the model's.
 
     @rule(job=JOBS)
@@ -252,6 +259,14 @@ class Protocol(RuleBasedStateMachine):
         self.payloads.discard(job)
         self.sync.delete(JOB_PREFIX + job)
 
+    @rule()
+    def settle(self) -> None:
+        """What plain arq's workers have ended is no longer open."""
+        assert self.loop.run_until_complete(open_jobs.settle(self.redis, QUEUE)) == 0
+        gone = self.open - set(self.queue)
+        self.open -= gone
+        self.recorded |= gone
+
     @rule(name=WORKERS)
     def crash(self, name: str) -> None:
         self.start(name)
@@ -328,6 +343,8 @@ class Protocol(RuleBasedStateMachine):
                 self.dead[job] = job in self.payloads
             self.remove(job)
             self.results.add(job)
+            self.open.discard(job)
+            self.recorded.add(job)
         elif end == "lease again":
             self.holders[job] = lease.token
         else:
@@ -336,6 +353,10 @@ class Protocol(RuleBasedStateMachine):
                 self.queue[job] = due
             elif end == "put back":
                 self.queue[job] = -1
+            if end in ("retry", "again") or lease.former is not None:
+                self.open.add(job)
+            else:
+                self.open.discard(job)
             if end in ("give back", "put back"):
                 self.tries[job] = lease.tries - 1
                 if not self.tries[job]:
@@ -373,6 +394,7 @@ class Protocol(RuleBasedStateMachine):
             if self.holders.get(job) != token:
                 self.holders[job] = token
                 self.tries[job] = self.tries.get(job, 0) + 1
+            self.open.add(job)
         return found
 
     @rule(name=WORKERS)
@@ -415,6 +437,10 @@ class Protocol(RuleBasedStateMachine):
         assert {member.decode() for member in aborts} == self.aborts
         letters = {member.decode(): keys.dead_letter(QUEUE, member.decode()) for member in dead}
         assert {job: bool(self.sync.hget(letter, "payload")) for job, letter in letters.items()} == self.dead
+        open_, records = self.sync.hgetall(keys.open_jobs(QUEUE)), self.sync.hgetall(keys.job_records(QUEUE))
+        ends: Any = self.sync.zrange(keys.job_ends(QUEUE), 0, -1)
+        assert {job.decode() for job in open_} == self.open
+        assert {job.decode() for job in records} == {job.decode() for job in ends} == self.recorded
 
     @invariant()
     def every_payload_is_queued(self) -> None:
@@ -436,17 +462,17 @@ class Protocol(RuleBasedStateMachine):
 def make(end: str, lease: Lease, due: int) -> turns.End:
     match end:
         case "finish":
-            return turns.finish(lease, RESULT, life_ms=3_600_000)
+            return turns.finish(lease, RESULT, record=RECORD, life_ms=3_600_000)
         case "bury":
-            return turns.bury(lease, RESULT, DEATH, life_ms=3_600_000)
+            return turns.bury(lease, RESULT, DEATH, record=RECORD, life_ms=3_600_000)
         case "retry":
-            return turns.requeue(lease, due_ms=due)
+            return turns.requeue(lease, record=TRY, due_ms=due)
         case "again":
-            return turns.requeue(lease)
+            return turns.requeue(lease, record=TRY)
         case "give back":
             return turns.give_back(lease)
         case "put back":
-            return turns.put_back(lease, RESULT, DEATH, life_ms=3_600_000)
+            return turns.put_back(lease, RESULT, DEATH, record=RECORD, life_ms=3_600_000)
     return turns.lease_again(lease)
 
 
