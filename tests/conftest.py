@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from arqube_local.postgres_server import find_binaries as find_postgres
 from arqube_local.redis_server import RedisServer, find_binary
-from builders.postgres import find_binaries as find_postgres
 
 # Machines are shared and noisy: how long an example took says nothing about the code.
 hypothesis.settings.register_profile("shared-machine", deadline=None)

@@ -179,6 +179,7 @@ def _api(image: str) -> Iterator[dict[str, Any]]:
 def _task_queue(image: str) -> dict[str, Any]:
     """The example's fast queue, with this run's image and settings."""
     body: dict[str, Any] = next(iter(yaml.safe_load_all((EXAMPLE / "taskqueues.yaml").read_text())))
+    body["spec"]["redis"]["host"] = f"redis.{WORK}"
     body["spec"]["worker"].update(image=image, settings="bench_worker.WorkerSettings")
     body["spec"]["worker"]["podTemplate"]["spec"]["shareProcessNamespace"] = True
     body["spec"]["scaling"] = {"minReplicas": WORKERS, "maxReplicas": WORKERS + 1}

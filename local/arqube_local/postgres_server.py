@@ -21,19 +21,15 @@ USER: Final = "app"
 DATABASE: Final = "postgres"
 
 
-def find_binaries() -> Path:
-    """The folder of ``initdb``, ``postgres`` and ``pg_isready``; Debian keeps them off the path.
-
-    Raises:
-        FileNotFoundError: No PostgreSQL server is installed.
-    """
+def find_binaries() -> Path | None:
+    """The folder of ``initdb``, ``postgres`` and ``pg_isready``, which Debian keeps off the path; None without one."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda each: int(each.parent.name), reverse=True)
     if installed := shutil.which("postgres"):
         folders.append(Path(installed).resolve().parent)
     for folder in folders:
         if all((folder / name).exists() for name in ("initdb", "postgres", "pg_isready")):
             return folder
-    raise FileNotFoundError("no PostgreSQL server: install Debian's postgresql, or what has initdb and postgres")
+    return None
 
 
 class PostgresServer:
@@ -45,13 +41,22 @@ class PostgresServer:
     Args:
         port: A free one if None.
         options: More settings, as ``name=value``.
+
+    Raises:
+        FileNotFoundError: No PostgreSQL server is installed.
     """
 
     def __init__(self, *, port: int | None = None, options: tuple[str, ...] = ()) -> None:
+        binaries = find_binaries()
+        if binaries is None:
+            raise FileNotFoundError(
+                "no PostgreSQL server: install Debian's postgresql, or another's initdb and postgres"
+            )
+        self._binaries = binaries
         self.port = port or free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix="arqube-postgres-"))
+        # Not $TMPDIR, which may be root's alone.
+        self.folder = Path(tempfile.mkdtemp(prefix="arqube-postgres-", dir="/tmp"))
         self.log = self.folder / "postgres.log"
-        self._binaries = find_binaries()
         self._uid, self._gid = _user()
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None

@@ -8,7 +8,8 @@ import re
 import pytest
 from tests.docs.markdown import DOCS, REPOSITORY
 
-ROWS = re.findall(r"^\| (?!promise|---)(.*?) \| .* \| (.*?) \|$", (DOCS / "fastapi.md").read_text(), re.MULTILINE)
+SECTION = re.split(r"^## ", (DOCS / "fastapi.md").read_text(), flags=re.MULTILINE)[1]
+ROWS = re.findall(r"^\| (?!promise|---)(.*?) \| .* \| (.*?) \|$", SECTION, re.MULTILINE)
 REFERENCE = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
 

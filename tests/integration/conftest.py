@@ -11,10 +11,9 @@ import pytest_asyncio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from builders.postgres import PostgresServer, find_binaries
+from arqube_local.postgres_server import PostgresServer, find_binaries
 
-POSTGRES = find_binaries()
-KINDS = ["sqlite", *(["postgresql"] if POSTGRES else [])]
+KINDS = ["sqlite", *(["postgresql"] if find_binaries() else [])]
 """The header of a run says which."""
 
 
@@ -58,8 +57,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    assert POSTGRES is not None
-    with PostgresServer(POSTGRES) as server:
+    with PostgresServer(options=("fsync=off",)) as server:
         yield server
 
 

@@ -133,11 +133,9 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             url = f"sqlite+aiosqlite:///{folder}/app.db"
             RAN_ON.append("SQLite")
         else:
-            try:
-                find_binaries()
-            except FileNotFoundError as error:
-                pytest.skip(str(error))
-            server = stack.enter_context(PostgresServer())
+            if find_binaries() is None:
+                pytest.skip("no PostgreSQL server is installed")
+            server = stack.enter_context(PostgresServer(options=("fsync=off",)))
             url = server.url
             RAN_ON.append(server.version)
         redis = stack.enter_context(RedisServer())

@@ -23,12 +23,12 @@ from tests.integration.conftest import KINDS
 from tests.integration.contrib.conftest import ON_POSTGRESQL, open_database
 from tests.integration.contrib.faults import Crash, Faults
 
+from arqube_local.postgres_server import PostgresServer
 from arqube_local.redis_server import RedisServer
 from arqube_queue import keys
 from arqube_queue.outbox import TooLateError
 from arqube_worker.contrib.outbox import Outbox, Relay
 from arqube_worker.contrib.sqlalchemy import Database
-from builders.postgres import PostgresServer
 
 SETTLED = 0.0
 LONG_S = 600.0

@@ -14,11 +14,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from tests.integration.contrib.conftest import ON_POSTGRESQL, ON_SQLITE
 
+from arqube_local.postgres_server import PostgresServer
 from arqube_local.redis_server import RedisServer
 from arqube_queue import keys
 from arqube_worker.contrib.outbox import Outbox, Relay
 from arqube_worker.contrib.sqlalchemy import Database
-from builders.postgres import PostgresServer
 
 NEVER_S = 3600.0
 ENOUGH_S = 60.0
