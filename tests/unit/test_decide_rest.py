@@ -109,6 +109,7 @@ scalings = st.fixed_dictionaries(
 
 # Another number is enough from the middle of a rest on.
 @example([(934.05, 10, 247.97, 0.5), (0.0, 7, 0.0, 68.45)], [], [], {"cooldown": "0s"}, 0)
+@pytest.mark.timeout(400)
 @settings(max_examples=60, deadline=None)
 @given(bursts, crons, outages, scalings, st.integers(0, 2**32))
 def test_what_is_done_and_when_is_the_same_with_and_without_rests(

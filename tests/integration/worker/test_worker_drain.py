@@ -14,7 +14,7 @@ from arq.connections import ArqRedis
 from arq.constants import default_queue_name
 from arq.jobs import Job
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(180)
 
 PATIENT = {"ARQUBE_SHUTDOWN_TIMEOUT": "60"}
 HASTY = {"ARQUBE_SHUTDOWN_TIMEOUT": "0.2"}

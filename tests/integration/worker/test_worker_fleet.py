@@ -14,7 +14,7 @@ from arq.connections import ArqRedis
 from arq.constants import default_queue_name
 from arq.jobs import Job
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 
 async def running(client: ArqRedis) -> int:

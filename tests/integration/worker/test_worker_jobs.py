@@ -12,7 +12,7 @@ from arq.constants import default_queue_name
 from arq.jobs import Job, JobStatus
 from arq.worker import JobExecutionFailed
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 BOTH = pytest.mark.parametrize(
     "plain", [pytest.param(False, id="under arqube-worker"), pytest.param(True, id="under plain arq")]

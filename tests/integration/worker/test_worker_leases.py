@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from arqube_queue.keys import IN_PROGRESS_PREFIX, RETRY_PREFIX
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(180)
 
 LEASE_S = 2.0
 SHORT = {"ARQUBE_LEASE": str(LEASE_S)}

@@ -476,7 +476,7 @@ def make(end: str, lease: Lease, due: int) -> turns.End:
     return turns.lease_again(lease)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_the_protocol_holds_whatever_happens(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "PAGE", 2)  # so that a handful of jobs fills several pages
     for module in (arq.connections, arq.jobs, arq.worker):

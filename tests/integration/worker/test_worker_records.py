@@ -20,7 +20,7 @@ from arqube_worker import settings
 from arqube_worker.metrics import Metrics
 from arqube_worker.runtime import Worker
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(180)
 
 QUEUE = keys.DEFAULT_QUEUE
 WITHIN_S = 40.0

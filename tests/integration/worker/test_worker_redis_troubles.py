@@ -22,7 +22,7 @@ from arqube_local.loopback import free_port
 from arqube_local.redis_server import RedisServer, find_binary
 from arqube_queue import keys
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(180)
 
 
 AT_ONCE = ("--repl-diskless-sync-delay", "0")

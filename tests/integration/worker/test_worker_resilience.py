@@ -15,7 +15,7 @@ from arq.jobs import Job
 
 from arqube_local.redis_server import RedisServer
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture

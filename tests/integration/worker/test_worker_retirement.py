@@ -22,7 +22,7 @@ Eventually = Callable[..., Awaitable[Any]]
 
 ROUNDS = 10
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(180)
 
 
 class Operator:

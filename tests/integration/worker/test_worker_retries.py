@@ -25,7 +25,7 @@ from arqube_worker.metrics import Metrics
 from arqube_worker.retries import Backoff, RetryPolicy
 from arqube_worker.runtime import Worker
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 QUEUE = keys.DEFAULT_QUEUE
 AT_ONCE = Backoff(0, 1, 0, 0)
