@@ -117,12 +117,12 @@ class Operator:
         image = self._settings.runtime_image
         controller = Controller(queue, cache, observer, resolver, executor, self._metrics, image)
         self._watches = watches = Watches(cache, self._settings.scopes, self._settings.kubeconfig)
-        if self._console is not None:
-            self._console.view = View(cache, observer)
         self._metrics.leader.set(1)
         log.info("leadership.started", identity=self._settings.identity)
         try:
             versions = await self._resync(client, cache)
+            if self._console is not None:
+                self._console.view = View(cache, observer)
             async with asyncio.TaskGroup() as group:
                 group.create_task(_until_ended(watches.start()), name="watches")
                 group.create_task(follow_workers(client, cache, versions), name="workers")

@@ -32,6 +32,7 @@ HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 _OWN_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_PLAIN: Final = {404: "There is no such page.", 405: "That cannot be done here.", 413: "That is too much at once."}
 _FORM: Final = "application/x-www-form-urlencoded"
 
 ErrorPage = Callable[[web.Request, int, str], web.Response]
@@ -50,7 +51,7 @@ def guard(sessions: Sessions, error_page: ErrorPage) -> Middleware:
                 await _check_form(request, sessions)
             response = await handler(request)
         except web.HTTPException as answer:
-            response = error_page(request, answer.status, answer.text or answer.reason)
+            response = error_page(request, answer.status, _words(answer))
         except Exception:
             log.exception("console.defect", path=request.path)
             response = error_page(request, 500, "Something went wrong here. The operator's log has the details.")
@@ -59,6 +60,13 @@ def guard(sessions: Sessions, error_page: ErrorPage) -> Middleware:
         return response
 
     return guarded
+
+
+def _words(answer: web.HTTPException) -> str:
+    """Ours, where aiohttp has no more to say than the status."""
+    if answer.text and answer.text != f"{answer.status}: {answer.reason}":
+        return answer.text
+    return _PLAIN.get(answer.status, answer.reason)
 
 
 def is_signed_in(request: web.Request, sessions: Sessions) -> bool:
