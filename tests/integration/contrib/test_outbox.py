@@ -20,7 +20,6 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from arqube_local.redis_server import RedisServer
 from arqube_queue import keys
 from arqube_worker.contrib.outbox import Outbox, Relay, table
-from arqube_worker.contrib.outbox.relay import RefusedError
 from arqube_worker.contrib.sqlalchemy import Database
 from arqube_worker.serializers import json_serializer
 
@@ -183,18 +182,23 @@ async def test_a_job_that_is_moved_two_days_late_lives(
 
 
 async def test_a_queue_that_cannot_be_written_holds_up_no_other(
-    database: Database, outbox: Outbox, relay: Relay, redis: Redis
+    database: Database, outbox: Outbox, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     await redis.set("broken", "a text")
-    await commit(database, outbox, "work", _job_id="one", _queue_name="broken")
-    await commit(database, outbox, "work", _job_id="two")
-    with pytest.raises(RefusedError, match="one for queue 'broken'"):
-        await relay.move()
-    assert await redis.zrange(keys.DEFAULT_QUEUE, 0, -1) == [b"two"]
-    assert not await redis.exists(keys.JOB_PREFIX + "one")
+    for number in range(3):
+        await commit(database, outbox, "work", _job_id=f"stays {number}", _queue_name="broken")
+    await commit(database, outbox, "work", _job_id="goes")
+    relay = Relay(outbox, database.engine, redis, batch_size=2)
+    assert [await relay.move() for _ in range(4)] == [0, 1, 0, 0]
+    assert await redis.zrange(keys.DEFAULT_QUEUE, 0, -1) == [b"goes"]
+    assert not await redis.exists(keys.JOB_PREFIX + "stays 0")
+    assert [record.message for record in caplog.records if "'broken'" in record.message] == [
+        "Redis takes no jobs into the queue 'broken', they wait in the outbox: "
+        "WRONGTYPE Operation against a key holding the wrong kind of value"
+    ]
     await redis.delete("broken")
-    assert await relay.move() == 1
-    assert await redis.zrange("broken", 0, -1) == [b"one"]
+    assert [await relay.move() for _ in range(3)] == [2, 1, 0]
+    assert await redis.zcard("broken") == 3
 
 
 async def test_bad_input_is_refused_when_it_is_enqueued(database: Database, outbox: Outbox) -> None:

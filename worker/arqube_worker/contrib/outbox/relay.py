@@ -42,10 +42,6 @@ Value = TypeVar("Value")
 logger = logging.getLogger(__name__)
 
 
-class RefusedError(Exception):
-    """Redis takes the job of a row into no queue, as where its queue's name is that of another thing."""
-
-
 class Relay:
     """Moves what was committed into Redis. Several may run at once, in as many processes.
 
@@ -84,6 +80,8 @@ class Relay:
         self._settle_ms = int(settle_s * 1000)
         self._batch_size = batch_size
         self._failing = False
+        self._refused: set[str] = set()
+        self._told: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -99,13 +97,14 @@ class Relay:
         with self._outbox.listening(wake):
             while True:
                 woken.clear()
+                more = False
                 try:
-                    while await self.move() == self._batch_size:
-                        pass
+                    more = await self.move() == self._batch_size or bool(self._refused)
                     if loop.time() >= settle_at:
-                        while await self.settle() == self._batch_size:
-                            pass
-                        settle_at = loop.time() + self._poll_s
+                        if await self.settle() == self._batch_size:
+                            more = True
+                        else:
+                            settle_at = loop.time() + self._poll_s
                 except Exception as error:  # Drivers raise what they like, and no failure is to end the relay.
                     self._tell(error)
                     await asyncio.sleep(random.uniform(backoff_s / 2, backoff_s))  # noqa: S311
@@ -113,6 +112,8 @@ class Relay:
                 else:
                     self._tell(None)
                     backoff_s = FIRST_BACKOFF_S
+                    if more:
+                        continue
                     await asyncio.sleep(REST_S)
                     waiting = asyncio.ensure_future(woken.wait())
                     try:
@@ -123,16 +124,23 @@ class Relay:
     async def move(self) -> int:
         """Move what is committed now, one batch of it at most.
 
+        A queue that cannot be written, as its name is that of another thing in Redis, is told in the log. Its jobs
+        stay, and are tried again once those of the others are moved.
+
         Returns:
             How many rows were moved.
 
         Raises:
-            RefusedError: Redis takes some of the jobs into no queue. The others were moved.
             Exception: The database or Redis failed. All, some or none of the jobs are in Redis; move them again.
         """
         until_ms = await self._answer(moves.now_ms(self._redis)) + self._settle_ms
         async with self._engine.connect() as connection:
-            rows = await self._take(connection, self._table.c.moved_ms.is_(None))
+            columns = self._table.c
+            rows = await self._take(
+                connection, columns.moved_ms.is_(None) & columns.queue_name.not_in(list(self._refused))
+            )
+            if len(rows) < self._batch_size:  # All were looked at.
+                self._refused.clear()
             if not rows:
                 return 0
             entries = [
@@ -144,10 +152,10 @@ class Relay:
             moved = [row.id for row, refusal in zip(rows, refusals, strict=True) if not refusal]
             await self._mark(connection, moved, now_ms)
             await connection.commit()
-        if len(moved) < len(rows):
-            at = next(at for at, refusal in enumerate(refusals) if refusal)
-            raise RefusedError(f"{len(rows) - len(moved)} jobs, one for queue {rows[at].queue_name!r}: {refusals[at]}")
-        return len(rows)
+        for row, refusal in zip(rows, refusals, strict=True):
+            if refusal:
+                self._refuse(row.queue_name, refusal, full=len(rows) == self._batch_size)
+        return len(moved)
 
     async def settle(self) -> int:
         """Delete rows that were moved long enough ago, one batch of them at most.
@@ -217,8 +225,15 @@ class Relay:
     def _tell(self, error: Exception | None) -> None:
         """Log when it begins to fail and when it goes on again. Texts of errors may hold a job's arguments."""
         if error is not None and not self._failing:
-            detail = str(error) if isinstance(error, RefusedError) else ""
-            logger.warning("the outbox waits, and is tried again: %s %s", type(error).__name__, detail)
+            logger.warning("the outbox waits, and is tried again: %s", type(error).__name__)
         elif error is None and self._failing:
             logger.info("the outbox is moved again")
         self._failing = error is not None
+
+    def _refuse(self, queue: str, why: str, *, full: bool) -> None:
+        """Tell of a queue, and leave it out of the next batch where its jobs may hold up others behind them."""
+        if full:
+            self._refused.add(queue)
+        if queue not in self._told:
+            self._told.add(queue)
+            logger.error("Redis takes no jobs into the queue %r, they wait in the outbox: %s", queue, why)
