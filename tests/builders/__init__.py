@@ -1,1 +1,1 @@
-"""States that the tests of decisions begin with."""
+"""What tests begin with: states for decisions, and jobs on their way."""

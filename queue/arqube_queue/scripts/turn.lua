@@ -42,13 +42,13 @@ local function ours(id, owner, tries, due)
 end
 
 -- What is to be recorded once all ends are told, flat as the commands take it.
-local ended, ended_at, closed, reopened = {}, {}, {}, {}
+local ended, ended_at, ended_ids, closed, reopened = {}, {}, {}, {}, {}
 
 local function record_end(id, text)
-  local count, double = #closed, #ended
-  ended[double + 1], ended[double + 2] = id, text
-  ended_at[double + 1], ended_at[double + 2] = stamp, id
-  closed[count + 1] = id
+  local count = #ended_ids + 1
+  ended[2 * count - 1], ended[2 * count] = id, text
+  ended_at[2 * count - 1], ended_at[2 * count] = stamp, id
+  ended_ids[count] = id
 end
 
 local function record_open(id, text)
@@ -72,7 +72,8 @@ local function write_records()
     try('PEXPIRE', open, ms(records_life))
   end
   if #closed > 0 then try('HDEL', open, unpack(closed)) end
-  if #ended == 0 then return end
+  if #ended_ids == 0 then return end
+  try('HDEL', open, unpack(ended_ids))
   try('HSET', records, unpack(ended))
   try('ZADD', record_ends, unpack(ended_at))
   try('PEXPIRE', records, ms(records_life))
@@ -80,7 +81,7 @@ local function write_records()
   local aged = try('ZRANGEBYSCORE', record_ends, '-inf', ms(server_now - records_life), 'LIMIT', 0, TRIM_AT_ONCE)
   drop_records(aged)
   local kept = try('ZCARD', record_ends)
-  local excess = type(kept) == 'number' and math.min(kept - records_kept, #ended / 2 + TRIM_AT_ONCE) or 0
+  local excess = type(kept) == 'number' and math.min(kept - records_kept, #ended_ids + TRIM_AT_ONCE) or 0
   if excess > 0 then drop_records(try('ZRANGE', record_ends, 0, excess - 1)) end
 end
 
@@ -244,8 +245,8 @@ local FIELDS = 6
 local leased_ids, payload_keys, leased_again = {}, {}, {}
 local leased, next_due, next_start, running = {}, '-1', 0, 0
 
-local function take_lease(id, due, again)
-  call('SET', in_progress .. id, token, 'PX', lease)
+local function take_lease(id, due, key, again)
+  call('SET', key, token, 'PX', lease)
   local tries = 1
   if again then
     tries = tonumber(call('GET', retry .. id) or 1)
@@ -254,7 +255,8 @@ local function take_lease(id, due, again)
     call('EXPIRE', retry .. id, retry_life)
   end
   local aborted = aborts and call('ZSCORE', abort, id) and 1 or 0
-  local count, each = #leased, #leased_ids + 1
+  local each = #leased_ids + 1
+  local count = (each - 1) * FIELDS
   leased[count + 1], leased[count + 2], leased[count + 3] = id, due, tries
   leased[count + 4], leased[count + 5], leased[count + 6] = false, aborted, false
   leased_ids[each], payload_keys[each], leased_again[each] = id, job .. id, again
@@ -306,7 +308,7 @@ if limit > 0 then
     local holders = #keys > 0 and call('MGET', unpack(keys)) or keys
     for i = 1, #keys do
       if not holders[i] or holders[i] == token then
-        take_lease(members[2 * i - 1], members[2 * i], holders[i] == token)
+        take_lease(members[2 * i - 1], members[2 * i], keys[i], holders[i] == token)
         left = left - 1
         if left == 0 then next_start = rank + i; break end
       else
