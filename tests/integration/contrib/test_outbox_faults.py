@@ -19,8 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import OperationalError
 from tests.integration.conftest import KINDS
-from tests.integration.contrib.conftest import ON_POSTGRESQL, open_database
+from tests.integration.contrib.conftest import ON_POSTGRESQL, ON_SQLITE, open_database
 from tests.integration.contrib.faults import Crash, Faults
 
 from arqube_local.postgres_server import PostgresServer
@@ -188,22 +189,42 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__context__
 
 
-@ON_POSTGRESQL  # SQLite's lock goes only with the process that holds it
-async def test_a_relay_that_hung_until_its_rows_were_moved_and_deleted_moves_nothing(
-    postgres: PostgresServer, world: World, eventually: Any
-) -> None:
-    await world.commit(1)
+def hanging_client(redis: Redis) -> tuple[Redis, asyncio.Event, asyncio.Event]:
+    """A client that hangs before it moves jobs, when it does, and what lets it go on."""
     hung, go_on = asyncio.Event(), asyncio.Event()
 
-    class Hanging(type(world.redis)):  # type: ignore[misc]
+    class Hanging(Redis):
         async def execute_command(self, *args: Any, **options: Any) -> Any:
             if args[0] == "EVALSHA":
                 hung.set()
                 await go_on.wait()
             return await super().execute_command(*args, **options)
 
+    return Hanging(connection_pool=redis.connection_pool), hung, go_on
+
+
+@ON_SQLITE  # it locks no rows
+async def test_on_sqlite_no_other_relay_has_the_rows_that_one_is_moving(world: World, database_url: str) -> None:
+    await world.commit(1)
+    hanging, hung, go_on = hanging_client(world.redis)
+    moving = asyncio.create_task(Relay(world.outbox, world.database.engine, hanging).move())
+    await asyncio.wait_for(hung.wait(), 60)
+    other = Database(database_url, connect_args={"timeout": 0.1})
+    with pytest.raises(OperationalError, match="database is locked"):
+        await Relay(world.outbox, other.engine, world.redis).move()
+    go_on.set()
+    assert await moving == 1
+    assert await Relay(world.outbox, other.engine, world.redis).move() == 0
+    await other.close()
+
+
+@ON_POSTGRESQL  # SQLite's lock goes only with the process that holds it
+async def test_a_relay_that_hung_until_its_rows_were_moved_and_deleted_moves_nothing(
+    postgres: PostgresServer, world: World, eventually: Any
+) -> None:
+    await world.commit(1)
+    hanging, hung, go_on = hanging_client(world.redis)
     other = Database(postgres.url, pool_size=1)
-    hanging = Hanging(connection_pool=world.redis.connection_pool)
     late = asyncio.create_task(Relay(world.outbox, other.engine, hanging, settle_s=0.2).move())
     await asyncio.wait_for(hung.wait(), 60)
     async with world.database.engine.connect() as connection:
