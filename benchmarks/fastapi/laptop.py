@@ -39,7 +39,7 @@ API_PROCESSES: Final = 2
 READY_S: Final = 90.0
 DOWN_S: Final = 2.0
 """How long what was killed stays away."""
-OPTIONS: Final = ("--no-access-log", "--limit-concurrency=400")
+OPTIONS: Final = ("--no-access-log", "--limit-concurrency=100")
 KEEPS_ALL: Final = ("--appendonly", "yes", "--appendfsync", "always")
 
 
@@ -226,7 +226,8 @@ async def staged() -> AsyncIterator[Laptop]:
 
 
 def _task_queue(redis: RedisServer, settings: dict[str, str]) -> dict[str, Any]:
-    variables = [{"name": name, "value": value} for name, value in {**settings, "ARQUBE_UVLOOP": "true"}.items()]
+    settings = {**settings, "ARQUBE_UVLOOP": "true", "ARQUBE_LOG_LEVEL": "WARNING"}
+    variables = [{"name": name, "value": value} for name, value in settings.items()]
     return {
         "apiVersion": TASK_QUEUES.api_version,
         "kind": TASK_QUEUES.kind,
