@@ -141,8 +141,10 @@ def producer(redis: Any, redis_server: RedisServer) -> Callable[[Shape], Any]:
             job_serializer=codec and codec.dumps,
             job_deserializer=codec and codec.loads,
         )
-        yield pool
-        await pool.aclose(close_connection_pool=True)
+        try:
+            yield pool
+        finally:
+            await pool.aclose(close_connection_pool=True)
 
     return connect
 

@@ -149,8 +149,10 @@ async def test_sigterm_lets_the_templates_job_finish(start: Any, producer: Any, 
         await eventually(lambda: _running(pool, jobs, 2), within_s=PATIENT_S)
         worker.stop()
         assert worker.process.wait(PATIENT_S) == 0, worker.text
-        done = [job for job in jobs if await job.result_info()]
-        assert sorted([await job.result(timeout=0) for job in done]) == ["Task 0 is complete!", "Task 1 is complete!"]
+        # Which of them ran is as good as chance: all were due in the same millisecond.
+        told = [await job.result(timeout=0) if await job.result_info() else None for job in jobs]
+        assert sum(each is not None for each in told) == 2
+        assert all(each in (None, f"Task {number} is complete!") for number, each in enumerate(told))
         assert await pool.zcard(TEMPLATE.queue) == 1
         assert await pool.keys("arq:in-progress:*") == []
     assert "Worker end" in worker.text
