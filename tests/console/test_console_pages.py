@@ -195,6 +195,21 @@ async def test_without_redis_the_rest_of_the_page_is_there(scene: Any, serve: Se
     assert (status, "does not know the queue" in text) == (503, True)
 
 
+async def test_a_right_that_the_operators_user_lacks_is_named(scene: Any, serve: Serve) -> None:
+    user = ("ACL", "SETUSER", "scaler", "reset", "on", ">s3cret", "~*", "+time", "+zcard")
+    await scene.redis.execute_command(*user)
+    scene.address = replace(scene.address, username="scaler", password="s3cret")  # noqa: S106
+    scene.task_queue()
+    scene.observer.watch(SHOP, scene.address, scene.query(SHOP))
+    visit = await serve()
+
+    status, text = await visit.get("/queues/shop/emails/dead-letters")
+
+    await scene.redis.execute_command("ACL", "DELUSER", "scaler")
+    assert (status, "lacks a right to look at jobs" in text) == (503, True)
+    assert "s3cret" not in text
+
+
 async def test_a_redis_that_hangs_holds_up_its_page_alone(scene: Any, serve: Serve) -> None:
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from arqube_operator.decide.state import Problem
 from arqube_queue.connection import RedisAddress
@@ -43,6 +43,9 @@ class Reads:
                     await client.aclose()
         except TimeoutError:
             return Problem("RedisUnreachable", f"Redis at {address.label} did not answer within {self._timeout_s:g} s")
+        except NoPermissionError as error:
+            lacks = f"the operator's user of Redis at {address.label} lacks a right to look at jobs: {error}"
+            return Problem("RedisPermissionDenied", lacks[:300])
         except (RedisError, OSError) as error:
             text = str(error)[:300] or type(error).__name__
             return Problem("RedisUnreachable", f"Redis at {address.label} does not answer: {text}")

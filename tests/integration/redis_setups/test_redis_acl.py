@@ -21,9 +21,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from arqube_local.redis_server import RedisServer
+from arqube_operator.console import queue_reads
 from arqube_queue import heartbeat, job_records, jobs, keys
 from arqube_queue.connection import RedisAddress
-from arqube_queue.dead_letters import Outcome
+from arqube_queue.dead_letters import Filter, Outcome
 from arqube_queue.model import Heartbeat
 from arqube_queue.payload_life import DEFAULT_LIFE_MS, keep_payloads
 from arqube_queue.snapshot import SnapshotQuery, read_snapshots
@@ -227,6 +228,18 @@ async def look_and_act(address: RedisAddress, admin: Redis, enough: Callable[[],
         assert await jobs.retry(client, QUEUE, "dead") is Outcome.RETRIED
 
 
+async def show(address: RedisAddress, admin: Redis, enough: Callable[[], Awaitable[bool]]) -> None:
+    """What the operator asks for its console, beside its own readings."""
+    await operate(address, admin, enough)
+    await admin.flushdb()
+    await look(address, admin, enough)
+    async with address.connect() as client:
+        work = await queue_reads.read_work(client, QUEUE, "uid", int((await admin.time())[0]) * 1000)
+        assert {job.job_id for job in work.recent} == {"over", "dead"}
+        assert len((await queue_reads.read_letters(client, QUEUE, Filter(), None)).letters) == 2
+        assert await queue_reads.read_job(client, QUEUE, "dead") is not None
+
+
 ROLES: dict[str, Role] = {
     "arqube-operator": operate,
     "arqube-worker": work,
@@ -246,6 +259,18 @@ async def test_what_the_page_grants_is_enough(server: RedisServer, admin: Redis,
     await ROLES[user](replace(server.address, username=user, password=PASSWORD), admin, never)
 
     assert await denials(admin, user) == set()
+
+
+async def test_what_the_page_grants_is_enough_for_a_console(server: RedisServer, admin: Redis) -> None:
+    rights = [rule for rule in USERS["arqube-reader"] if rule.startswith(("%", "+"))]
+    await make_user(admin, "arqube-operator", USERS["arqube-operator"] + rights)
+
+    async def never() -> bool:
+        return False
+
+    await show(replace(server.address, username="arqube-operator", password=PASSWORD), admin, never)
+
+    assert await denials(admin, "arqube-operator") == set()
 
 
 @pytest.mark.filterwarnings("ignore:Unclosed client session:ResourceWarning")  # of pipelines that cannot UNWATCH
