@@ -1,4 +1,4 @@
-"""The run on this machine: the laptop cluster, a real PostgreSQL, a Redis that keeps all, and two API processes."""
+"""The run on this machine: the laptop cluster, a real PostgreSQL, a Redis that keeps all, and three API processes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PARTS: Final = Path(__file__).parent / "parts"
 NAMESPACE: Final = "default"
 NAME: Final = "fast"
 WORKERS: Final = 2
-API_PROCESSES: Final = 2
+API_PROCESSES: Final = 3
 READY_S: Final = 90.0
 DOWN_S: Final = 2.0
 """How long what was killed stays away."""
