@@ -47,6 +47,7 @@ def follow(*steps: Step) -> list[Arrival]:
         ),
         pytest.param([(10, 5, False), (20, None, False)], Arrival(5), id="never seen to run: how long is not known"),
         pytest.param([(10, 5, True)], Arrival(5), id="not ended: how long is not known"),
+        pytest.param([(9.7, 10, False)], Arrival(10), id="not deferred: its due time was rounded up to a millisecond"),
     ],
 )
 def test_a_job_is_recorded(steps: list[Step], expected: Arrival) -> None:

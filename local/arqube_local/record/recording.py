@@ -11,6 +11,8 @@ from arqube_worker.runs import Outcome
 
 TOLD_WITHIN_MS: Final = 1000
 """A due time so little before a job was first seen is when it was enqueued: arq makes it the due time of such jobs."""
+ROUNDING_MS: Final = 1.0
+"""Due times are whole milliseconds, so that of a job enqueued to run at once may lie beyond its first sight."""
 _ENDS: Final = frozenset(each.value for each in (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.ABORTED, Outcome.EXPIRED))
 """Outcomes after which a job is not queued again."""
 
@@ -147,7 +149,7 @@ class Recording:
         self._jobs.clear()
 
     def _first_sight(self, due_ms: float, at_ms: float) -> _Job:
-        if due_ms > at_ms:
+        if due_ms > at_ms + ROUNDING_MS:
             return _Job(at_ms, due_ms)
         # Enqueued to run at once: its due time is when that was, unless it was dated back.
         return _Job(due_ms if due_ms >= self._before_ms - TOLD_WITHIN_MS else at_ms, None)
