@@ -175,6 +175,8 @@ def _member(found: Resolved, parts: tuple[str, ...], depth: int) -> Resolved:
 def _imported(scope: Scope, name: str, rest: tuple[str, ...], depth: int) -> Resolved:
     parts = (*(part for part in name.split(".") if part), *rest)
     dots = len(name) - len(name.lstrip("."))
+    if not parts and not dots:
+        return None  # an empty name, as where a TaskQueue names no settings
     for folder in _folders(scope.module, parts, dots):
         for length in range(len(parts), -1 if dots else 0, -1):
             module = _module(scope.project, folder, parts[:length])
