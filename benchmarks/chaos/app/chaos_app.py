@@ -1,0 +1,6 @@
+"""x"""
+async def noop(ctx):
+    """x"""
+class WorkerSettings:
+    """x"""
+    functions = [noop]

@@ -1,0 +1,82 @@
+"""The TaskQueues of a run: with different bounds, and one that keeps a worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from arqube_operator.kube.client import TASK_QUEUES
+from arqube_queue import environment as env
+
+LEASE_S: Final = 4.0
+"""Shorter than the default, as a run is short."""
+UNKNOWN_FUNCTION_GRACE_S: Final = 3.0
+SHUTDOWN_S: Final = 5.0
+MANAGER: Final = "chaos"
+NAMESPACE: Final = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A TaskQueue.
+
+    Attributes:
+        name: The TaskQueue's.
+        least, most: Bounds of the number of workers.
+        concurrency: Jobs that a worker runs at once.
+        share: Of all jobs.
+    """
+
+    name: str
+    least: int
+    most: int
+    concurrency: int
+    share: float
+
+    @property
+    def key(self) -> str:
+        """Its queue in Redis."""
+        return f"chaos:{self.name}"
+
+
+QUEUES: Final = (
+    Queue("bulk", 0, 3, 50, 0.75),
+    Queue("steady", 1, 2, 50, 0.2),
+    Queue("narrow", 0, 2, 10, 0.05),
+)
+
+
+def manifest(queue: Queue, redis: dict[str, Any], ledger: Path, *, image: str = "chaos:1") -> dict[str, Any]:
+    """Its TaskQueue on the Redis of ``spec.redis``, whose workers write into the folder ``ledger``."""
+    variables = {
+        env.LEASE: f"{LEASE_S:g}",
+        env.UNKNOWN_FUNCTION_GRACE: f"{UNKNOWN_FUNCTION_GRACE_S:g}",
+        env.UVLOOP: "true",
+        "ARQUBE_LOG_LEVEL": "WARNING",
+        "CHAOS_LEDGER": str(ledger),
+    }
+    container = {"name": "worker", "env": [{"name": name, "value": value} for name, value in variables.items()]}
+    return {
+        "apiVersion": TASK_QUEUES.api_version,
+        "kind": TASK_QUEUES.kind,
+        "metadata": {"name": queue.name, "namespace": NAMESPACE},
+        "spec": {
+            "redis": redis,
+            "queueName": queue.key,
+            "worker": {
+                "image": image,
+                "settings": "chaos_app.WorkerSettings",
+                "concurrency": queue.concurrency,
+                "podTemplate": {"spec": {"containers": [container]}},
+            },
+            "scaling": {
+                "minReplicas": queue.least,
+                "maxReplicas": queue.most,
+                "maxWait": "2s",
+                "cooldown": "5s",
+                "scaleDown": {"stabilization": "5s"},
+            },
+            "shutdown": {"timeout": f"{SHUTDOWN_S:g}s"},
+        },
+    }

@@ -1,0 +1,44 @@
+"""Draws which faults strike when. Pure: one seed gives one schedule, for ever the same."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Final
+
+from benchmarks.chaos.faults import Blow, Fault, Setup
+
+QUIET: Final = 0.08
+"""The share of the time at the start and at the end without a blow."""
+
+
+def draw_setup(seed: int) -> Setup:
+    """The set-up of Redis of a run: each in turn, so that few runs in a row see both."""
+    return tuple(Setup)[seed % len(Setup)]
+
+
+def draw(seed: int, faults: Sequence[Fault], *, setup: Setup, count: int, seconds: float) -> tuple[Blow, ...]:
+    """``count`` blows over a load of so many seconds, at random times, in order.
+
+    Every fault that ``setup`` knows is drawn before one is drawn again, the heavier ones sooner and more often.
+
+    Raises:
+        ValueError: No fault is possible on ``setup``.
+    """
+    chance = random.Random(f"{seed}/{setup}/{count}")  # noqa: S311 - no secret
+    possible = sorted((each for each in faults if setup in each.setups), key=lambda each: each.name)
+    if not possible:
+        raise ValueError(f"none of the chosen faults is possible on {setup}")
+    drawn: list[Fault] = []
+    left: list[Fault] = []
+    for _ in range(count):
+        left = left or list(possible)
+        fault = chance.choices(left, [each.weight for each in left])[0]
+        drawn.append(fault)
+        if fault in left and chance.random() < 1 / fault.weight:
+            left.remove(fault)
+    times = sorted(chance.uniform(QUIET, 1 - QUIET) * seconds for _ in drawn)
+    return tuple(
+        Blow(round(at_s, 3), round(chance.uniform(*fault.lasts_s), 3), fault.name, chance.randrange(2**32))
+        for at_s, fault in zip(times, drawn, strict=True)
+    )
