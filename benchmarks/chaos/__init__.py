@@ -1,1 +1,1 @@
-"""Proves that nothing is lost: jobs on the laptop cluster while everything is struck, and a checker with its own books."""
+"""Proves that nothing is lost: jobs on the laptop cluster, blows to all of it, and a checker with its own books."""

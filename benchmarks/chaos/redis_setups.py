@@ -1,4 +1,4 @@
-"""The two set-ups of Redis that runs happen on: one server that loses nothing it has confirmed, and a pair with sentinels."""
+"""The two set-ups of Redis: one server that loses nothing it has confirmed, and a pair with sentinels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where it happens: the laptop cluster with two operators, its TaskQueues, Redis, and handles to all that can be struck."""
+"""Where it happens: the laptop cluster with two operators, TaskQueues, Redis, and handles to all that can be struck."""
 
 from __future__ import annotations
 
@@ -57,7 +57,12 @@ class Stage:
     """
 
     def __init__(
-        self, cluster: LaptopCluster, redis: RedisUnderTest, guard: ProcessGuard, queues: tuple[Queue, ...], folder: Path
+        self,
+        cluster: LaptopCluster,
+        redis: RedisUnderTest,
+        guard: ProcessGuard,
+        queues: tuple[Queue, ...],
+        folder: Path,
     ) -> None:
         self.cluster = cluster
         self.kube: KubeClient = cluster.client
