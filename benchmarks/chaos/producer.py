@@ -256,9 +256,9 @@ class Producer:
 
     async def _cancel(self, each: Planned) -> None:
         await asyncio.sleep(self._chance.uniform(0.0, 2.0))
+        self._book.note(CANCELLED, each.job_id)  # Before: Redis may do it, and its answer get lost.
         with suppress(*ERRORS):
             await queue_jobs.cancel(self._redis, each.queue, each.job_id)
-            self._book.note(CANCELLED, each.job_id)
 
 
 def _payload(each: Planned, now_ms: int) -> bytes:

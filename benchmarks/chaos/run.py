@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 import tempfile
 import time
@@ -98,8 +99,8 @@ class Report:
         }
 
 
-async def perform(wanted: Wanted, say: Callable[[str], None]) -> Report:
-    """Set the stage, run, and judge.
+async def perform(wanted: Wanted, say: Callable[[str], None], *, keep: Path | None = None) -> Report:
+    """Set the stage, run, and judge. Books and logs of a run that broke a promise are moved to the folder ``keep``.
 
     Raises:
         TimeoutError: The stage could not be set.
@@ -125,10 +126,13 @@ async def perform(wanted: Wanted, say: Callable[[str], None]) -> Report:
             left = await _delete_all(stage)
         jobs = await asyncio.to_thread(ledger.read, folder / "ledger")
         verdict = checker.judge(jobs, striking.result(), redis, kube, stage.queues)
-        left += [Violation(NO_STRAYS, "process", each) for each in remains.processes_of(folder)]
-    if drain_s is None:
-        left.append(Violation(CONVERGED, "all", f"not at rest {DRAIN_S:g} s after load and blows: {kube.replicas}"))
-    verdict.violations.extend(left)
+        verdict.violations.extend(left)
+        verdict.violations.extend(Violation(NO_STRAYS, "process", each) for each in remains.processes_of(folder))
+        if drain_s is None:
+            text = f"not at rest {DRAIN_S:g} s after load and blows: {kube.replicas}"
+            verdict.violations.append(Violation(CONVERGED, "all", text))
+        if verdict.violations and keep is not None:
+            await asyncio.to_thread(shutil.copytree, folder, keep / f"seed-{wanted.seed}", dirs_exist_ok=True)
     return Report(
         wanted, striking.result(), recoveries(striking.result(), verdict, jobs), drain_s, seconds, verdict, jobs
     )

@@ -112,7 +112,9 @@ class Stage:
         deadline = time.monotonic() + READY_S
         while not await self._is_ready():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the TaskQueues were not ready within {READY_S:g} s")
+                task_queues, _ = await self.kube.list(TASK_QUEUES, NAMESPACE)
+                told = [each.get("status", {}).get("conditions") for each in task_queues]
+                raise TimeoutError(f"the TaskQueues were not ready within {READY_S:g} s: {told}")
             await asyncio.sleep(LOOK_S)
 
     async def _is_ready(self) -> bool:
