@@ -12,6 +12,7 @@ import random
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Final
 
 from benchmarks.chaos import checker
@@ -35,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--jobs", type=int, default=JOBS, help="jobs of a run (%(default)s)")
     found.add_argument("--faults", type=int, default=BLOWS, help="blows of a run (%(default)s)")
     found.add_argument("--seconds", type=float, default=SECONDS, help="how long the load of a run is (%(default)g)")
+    found.add_argument("--keep", type=Path, help="folder for books and logs of a run that breaks a promise")
     found.add_argument("--setup", choices=[each.name.lower() for each in Setup], help="of Redis; drawn by default")
     found.add_argument(
         "--only", type=lambda text: text.split(","), help="kinds of faults, by their names or beginnings"
@@ -99,7 +101,7 @@ def main() -> int:
     arguments.add_argument("--json", action="store_true", help="end with one line of JSON")
     options = arguments.parse_args()
     print(f"{machine()}\nseed {options.seed}", flush=True)
-    report = asyncio.run(perform(wanted(options, options.seed), say))
+    report = asyncio.run(perform(wanted(options, options.seed), say, keep=options.keep))
     tell(report)
     if options.json:
         print(json.dumps(report.to_json()))

@@ -209,7 +209,7 @@ class Producer:
 
         async def move() -> None:
             answer = await outbox.move(
-                self._confirmed,  # type: ignore[arg-type] - it executes commands, which is all that is asked of it
+                self._confirmed,  # type: ignore[arg-type]  # It executes commands, and no more is asked of it.
                 entries,
                 until_ms=timestamp_ms() + 86_400_000,
                 life_ms=payload_life.DEFAULT_LIFE_MS,
