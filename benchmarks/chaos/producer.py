@@ -36,7 +36,7 @@ BY_CLIENT: Final = 0.02
 """The share of jobs that arq's own client enqueues."""
 BURSTS: Final = 0.3
 """The share of jobs that come in bursts."""
-PERSISTENCE_S: Final = 60.0
+PERSISTENCE_S: Final = 240.0
 """How long after the end of the load an enqueue is repeated."""
 CONFIRM_MS: Final = 1000
 MARK: Final = "chaos:mark"

@@ -14,6 +14,8 @@ from benchmarks.chaos.stage import Stage
 
 HEAL_S: Final = 60.0
 """Longest time that a fault may take to strike and to heal, beside what it lasts."""
+CALM_S: Final = 1.5
+"""Between two blows to one part of the whole, so that work goes on meanwhile."""
 
 
 async def strike(
@@ -42,6 +44,7 @@ async def strike(
                 say(f"{fault.name}: {error}")
             else:
                 struck.append(Struck(fault.name, fault.explains, began, time.monotonic(), victims))
+                await asyncio.sleep(CALM_S)
 
     async with asyncio.TaskGroup() as group:
         for blow in blows:
