@@ -14,6 +14,7 @@ import aiohttp
 
 from arqube_local.loopback import free_port
 from arqube_local.processes.guard import GuardedProcess, ProcessGuard
+from benchmarks.chaos.clocks import Clock
 
 DOWN_S: Final = 1.0
 """How long one that has ended stays away."""
@@ -42,6 +43,7 @@ class Operator:
             "ARQUBE_HTTP_PORT": str(self.port),
             "ARQUBE_OPERATOR_IDENTITY": name,
             "PYTHONUNBUFFERED": "1",
+            **Clock(folder, name).variables(),
         }
 
     @property

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from arqube_operator.kube.client import TASK_QUEUES
 from arqube_queue import environment as env
+from benchmarks.chaos.clocks import Clock
 
 LEASE_S: Final = 4.0
 """Shorter than the default, as a run is short."""
@@ -58,6 +59,7 @@ def manifest(queue: Queue, redis: dict[str, Any], ledger: Path, *, image: str = 
         "ARQUBE_LOG_LEVEL": "WARNING",
         # A URL: the kubelet gives pods a /tmp of their own, and finds such paths in variables.
         "CHAOS_LEDGER": ledger.as_uri(),
+        **Clock(ledger.parent, queue.name).variables(),
     }
     container = {"name": "worker", "env": [{"name": name, "value": value} for name, value in variables.items()]}
     return {

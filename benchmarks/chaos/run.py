@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from arqube_operator.kube.client import TASK_QUEUES
+from arqube_operator.kube.client import TASK_QUEUES, ApiError
 from benchmarks.chaos import checker, ledger, remains
 from benchmarks.chaos.checker import CONVERGED, NO_STRAYS, Verdict, Violation
 from benchmarks.chaos.faults import Fault, NothingToStrikeError, Setup, Struck
@@ -175,7 +175,7 @@ async def _until_at_rest(stage: Stage, since: float) -> float | None:
 
 
 async def _is_at_rest(stage: Stage) -> bool:
-    with suppress(RedisError, OSError, TimeoutError, NothingToStrikeError):
+    with suppress(RedisError, OSError, TimeoutError, NothingToStrikeError, ApiError):
         async with stage.redis.direct(await stage.redis.primary()) as redis:
             if any([await redis.zcard(queue.key) for queue in stage.queues]):
                 return False

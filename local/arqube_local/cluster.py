@@ -74,6 +74,8 @@ class LaptopCluster:
         self.redis = RedisServer(port=redis_port, folder=self.state_dir / "redis")
         self.client: KubeClient
         """A client of the API server, once the cluster has started."""
+        self.kubelet: Kubelet
+        """The node, once the cluster has started; it can be made to die."""
         self.operator_port = free_port()
         """Of the operator's /metrics, /healthz and /readyz."""
         self.console_port = console_port
@@ -111,7 +113,7 @@ class LaptopCluster:
         await self._install()
         controllers = asyncio.create_task(ControllerManager(self.client).run())
         self._stack.push_async_callback(_cancel, controllers)
-        await self._stack.enter_async_context(
+        self.kubelet = await self._stack.enter_async_context(
             Kubelet(
                 self.client,
                 guard,

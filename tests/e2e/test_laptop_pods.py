@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest_asyncio
 
+from arqube_local.apiserver import Trouble
 from arqube_local.cluster import LaptopCluster
 from arqube_local.kubelet.container import log_file
 from arqube_operator.kube.client import DEPLOYMENTS, EVENTS, PODS, SECRETS
@@ -296,6 +297,65 @@ async def test_a_deleted_pod_is_replaced(cluster: LaptopCluster, eventually: Eve
     await kubectl(cluster, "delete", "pod", pod["metadata"]["name"])
     (other,) = await eventually(lambda: ready_pods(cluster, 1), within_s=SLOW_S)
     assert other["metadata"]["uid"] != pod["metadata"]["uid"]
+
+
+async def test_a_node_that_dies_tells_nobody_and_runs_what_is_there_when_it_is_back(
+    cluster: LaptopCluster, eventually: Eventually
+) -> None:
+    await apply(cluster, deployment(replicas=2, env={"STOP_AFTER": "600"}))
+    before = await eventually(lambda: ready_pods(cluster, 2), within_s=SLOW_S)
+    pids = [await pid_of(pod) for pod in before]
+    await cluster.kubelet.die()
+    assert not any(map(alive, pids))
+    assert len(await ready_pods(cluster, 2)) == 2, "nobody has told"
+
+    evicted, kept = (pod["metadata"]["name"] for pod in before)
+    await cluster.client.delete(PODS, NAMESPACE, evicted, grace_period_s=0)
+    await eventually(lambda: is_replaced(cluster, evicted), within_s=SLOW_S)
+    cluster.kubelet.revive()
+
+    async def both_run() -> bool:
+        after = {pod["metadata"]["name"]: pod for pod in await ready_pods(cluster, 2)}
+        if kept not in after or evicted in after:
+            return False
+        try:
+            return pids[1] != await pid_of(after[kept])
+        except aiohttp.ClientError:  # What stands of it is from before.
+            return False
+
+    await eventually(both_run, within_s=SLOW_S)
+
+
+async def is_replaced(cluster: LaptopCluster, name: str) -> bool:
+    names = [pod["metadata"]["name"] for pod in await pods(cluster)]
+    return len(names) == 2 and name not in names
+
+
+async def test_pods_go_though_the_api_server_is_away_when_they_end(
+    cluster: LaptopCluster, eventually: Eventually
+) -> None:
+    await apply(cluster, deployment(env={"STOP_AFTER": "2"}))
+    await eventually(lambda: ready_pods(cluster, 1), within_s=SLOW_S)
+    trouble = Trouble(frozenset({"DELETE"}), "/pods/", status=503)
+    (pod,) = await pods(cluster)
+    pid = await pid_of(pod)
+    await scale(cluster, 0)
+    await eventually(lambda: terminating(cluster), within_s=SLOW_S)
+    cluster.api.faults.begin(trouble)
+    await eventually(lambda: not alive(pid), within_s=SLOW_S)
+    refused = asyncio.get_running_loop().time() + 4  # Longer than it once tried.
+    await eventually(lambda: asyncio.get_running_loop().time() > refused)
+    assert await pods(cluster)
+    cluster.api.faults.end(trouble)
+
+    async def nothing() -> bool:
+        return not await pods(cluster)
+
+    await eventually(nothing, within_s=SLOW_S)
+
+
+async def terminating(cluster: LaptopCluster) -> bool:
+    return any("deletionTimestamp" in pod["metadata"] for pod in await pods(cluster))
 
 
 async def test_an_image_of_a_registry_that_cannot_exist_is_not_pulled(

@@ -5,7 +5,7 @@ rules, no schemas of built-in kinds and no protobuf, so that ``kubectl create se
 ``kubectl apply -f`` works. Controllers other than the garbage collector live elsewhere.
 """
 
-from arqube_local.apiserver.faults import Faults
+from arqube_local.apiserver.faults import WATCH, Faults, Trouble
 from arqube_local.apiserver.server import FakeApiServer
 
-__all__ = ["FakeApiServer", "Faults"]
+__all__ = ["WATCH", "FakeApiServer", "Faults", "Trouble"]

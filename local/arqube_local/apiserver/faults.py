@@ -1,12 +1,22 @@
-"""Faults on demand, so that tests see how clients take an API server in trouble."""
+"""Faults on demand, so that tests see how clients take an API server in trouble.
+
+Each method that begins something lasting has a counterpart that ends it. Methods are to be called in the server's loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import re
-from dataclasses import dataclass
+import socket
+import struct
+from dataclasses import dataclass, field
+from typing import Final
 
 from arqube_local.apiserver.errors import StatusError
+
+WATCH: Final = "WATCH"
+"""Stands for the method of a ``GET`` that watches."""
 
 _REASONS = {
     401: "Unauthorized",
@@ -22,22 +32,53 @@ _REASONS = {
 }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Trouble:
+    """What goes wrong with some requests for as long as it lasts; of several the first that fits strikes.
+
+    Attributes:
+        methods: ``GET``, ``PATCH`` and so on, or ``WATCH`` for those ``GET`` that watch; none means any.
+        path_regex: Searched for in the path without its query.
+        status: HTTP status that the requests are refused with; None lets them through.
+        retry_after_s: Seconds for a Retry-After header of a refusal.
+        delay_s: Seconds for which an answer is held back. What was asked for is done before.
+        cut: The connection is reset in place of the answer, after what was asked for is done.
+        share: How many of the requests it strikes, from 0 to 1.
+        chance: Draws them.
+    """
+
+    methods: frozenset[str] = frozenset()
+    path_regex: str = ""
+    status: int | None = None
+    retry_after_s: int | None = None
+    delay_s: float = 0.0
+    cut: bool = False
+    share: float = 1.0
+    chance: random.Random = field(default_factory=random.Random, repr=False)
+
+    def strikes(self, method: str, path: str) -> bool:
+        """Whether this request is one of those it strikes."""
+        named = not self.methods or method in self.methods or (method == WATCH and "GET" in self.methods)
+        return named and re.search(self.path_regex, path) is not None and self.chance.random() < self.share
+
+
 @dataclass(slots=True)
-class _Fault:
-    method: str
-    path: re.Pattern[str]
-    status: int
+class _Countdown:
+    trouble: Trouble
     times: int
-    retry_after_s: int | None
 
 
 class Faults:
-    """What is to go wrong. Requests to come are refused, or all wait while the server is paused."""
+    """What is to go wrong: requests are refused, answered late or cut, and watches fall silent or end."""
 
     def __init__(self) -> None:
-        self._faults: list[_Fault] = []
+        self._countdowns: list[_Countdown] = []
+        self._troubles: list[Trouble] = []
         self._running = asyncio.Event()
         self._running.set()
+        self._watches_speak = asyncio.Event()
+        self._watches_speak.set()
+        self._expiries = 0
 
     def fail_next(
         self, method: str, path_regex: str, status: int, times: int = 1, retry_after: int | None = None
@@ -51,7 +92,17 @@ class Faults:
             times: How many requests.
             retry_after: Seconds for a Retry-After header.
         """
-        self._faults.append(_Fault(method, re.compile(path_regex), status, times, retry_after))
+        methods = frozenset() if method == "*" else frozenset({method})
+        trouble = Trouble(methods, path_regex, status, retry_after)
+        self._countdowns.append(_Countdown(trouble, times))
+
+    def begin(self, trouble: Trouble) -> None:
+        """Let ``trouble`` strike until it is ended."""
+        self._troubles.append(trouble)
+
+    def end(self, trouble: Trouble) -> None:
+        """End ``trouble``; harmless when it has not begun."""
+        self._troubles = [each for each in self._troubles if each is not trouble]
 
     def pause(self) -> None:
         """Let every request wait without an answer, and every watch fall silent, until ``resume``."""
@@ -61,20 +112,54 @@ class Faults:
         """Answer again."""
         self._running.set()
 
-    async def pass_through(self, method: str, path: str) -> None:
-        """Wait while paused.
+    def silence_watches(self) -> None:
+        """Let watches stay open and tell nothing, no bookmark either, until ``let_watches_speak``."""
+        self._watches_speak.clear()
+
+    def let_watches_speak(self) -> None:
+        """Let watches tell what they have withheld, and what comes."""
+        self._watches_speak.set()
+
+    def expire_watches(self) -> None:
+        """End each open watch with 410 in its stream, as when its place in the history was lost."""
+        self._expiries += 1
+
+    @property
+    def expiries(self) -> int:
+        """How often watches were made to expire; one that sees this grow is to end."""
+        return self._expiries
+
+    async def strike(self, method: str, path: str) -> Trouble | None:
+        """Wait while paused; the trouble that the answer is to meet, if any.
 
         Raises:
             StatusError: The request is one that is to fail.
         """
-        await self.while_paused()
-        for fault in self._faults:
-            if fault.times > 0 and fault.method in ("*", method) and fault.path.search(path):
-                fault.times -= 1
-                details = {"retryAfterSeconds": fault.retry_after_s} if fault.retry_after_s is not None else None
-                reason = _REASONS.get(fault.status, "Unknown")
-                raise StatusError(fault.status, reason, "refused on demand of a test", details)
-
-    async def while_paused(self) -> None:
-        """Wait until the server is not paused."""
         await self._running.wait()
+        for countdown in self._countdowns:
+            if countdown.times > 0 and countdown.trouble.strikes(method, path):
+                countdown.times -= 1
+                raise _refusal(countdown.trouble)
+        struck = next((each for each in self._troubles if each.strikes(method, path)), None)
+        if struck is not None and struck.status is not None:
+            raise _refusal(struck)
+        return struck
+
+    async def while_watches_are_silent(self) -> None:
+        """Wait until watches may tell what there is."""
+        await self._running.wait()
+        await self._watches_speak.wait()
+
+
+def reset(transport: asyncio.BaseTransport) -> None:
+    """End a connection at once and by a reset, as when a process or a machine between has died."""
+    if isinstance(transport, asyncio.Transport):
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+
+
+def _refusal(trouble: Trouble) -> StatusError:
+    status = trouble.status or 500
+    details = {"retryAfterSeconds": trouble.retry_after_s} if trouble.retry_after_s is not None else None
+    return StatusError(status, _REASONS.get(status, "Unknown"), "refused on demand of a test", details)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,7 +12,7 @@ from aiohttp import web
 
 from arqube_local.apiserver import discovery, merging, ownership, requests, tables
 from arqube_local.apiserver.errors import Cause, StatusError, bad_request, conflict, invalid, no_such_path
-from arqube_local.apiserver.faults import Faults
+from arqube_local.apiserver.faults import WATCH, Faults, Trouble, reset
 from arqube_local.apiserver.garbage import orphan_dependents
 from arqube_local.apiserver.kinds import NAMESPACES, Kind
 from arqube_local.apiserver.ownership import Manager
@@ -44,8 +45,16 @@ class Routes:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         try:
-            await self._faults.pass_through(request.method, request.path)
-            return await self._route(request)
+            method = WATCH if request.method == "GET" and requests.is_watch(request) else request.method
+            trouble = await self._faults.strike(method, request.path)
+            if method == WATCH:
+                return await self._route(request, trouble)
+            answer = await self._route(request)
+            if trouble is not None:
+                await asyncio.sleep(trouble.delay_s)
+                if trouble.cut and request.transport is not None:
+                    reset(request.transport)
+            return answer
         except StatusError as error:
             seconds = error.details.get("retryAfterSeconds")
             headers = {"Retry-After": str(seconds)} if seconds is not None else {}
@@ -57,7 +66,7 @@ class Routes:
             message = f"Internal error occurred: {type(error).__name__}"
             return _json(StatusError(500, "InternalError", message).to_object(), 500)
 
-    async def _route(self, request: web.Request) -> web.StreamResponse:
+    async def _route(self, request: web.Request, trouble: Trouble | None = None) -> web.StreamResponse:
         if request.path.rstrip("/") in ("/healthz", "/livez", "/readyz"):
             return web.Response(text="ok")
         if request.method == "GET" and (document := self._document(request)) is not None:
@@ -67,7 +76,7 @@ class Routes:
             raise no_such_path()
         match request.method, goal.name:
             case "GET", name if requests.is_watch(request) or name is None:
-                return await self._list(request, goal)
+                return await self._list(request, goal, trouble)
             case "GET", _:
                 return self._get(request, goal)
             case "POST", None:
@@ -106,9 +115,9 @@ class Routes:
             case _:
                 return None
 
-    async def _list(self, request: web.Request, goal: Target) -> web.StreamResponse:
+    async def _list(self, request: web.Request, goal: Target, trouble: Trouble | None) -> web.StreamResponse:
         if requests.is_watch(request):
-            return await self._watch(request, goal)
+            return await self._watch(request, goal, trouble)
         matches = requests.matches(request, goal)
         bodies = [body for body in self._registry.store.objects(goal.kind.key, goal.namespace) if matches(body)]
         bodies, metadata = requests.page(request, bodies, self._registry.store.revision)
@@ -120,7 +129,7 @@ class Routes:
             bodies = [{k: v for k, v in body.items() if k not in ("apiVersion", "kind")} for body in bodies]
         return _json({**form, "items": bodies})
 
-    async def _watch(self, request: web.Request, goal: Target) -> web.StreamResponse:
+    async def _watch(self, request: web.Request, goal: Target, trouble: Trouble | None) -> web.StreamResponse:
         wanted, as_table, headed = requests.watch(request, goal), requests.wants_table(request), True
 
         def render(body: Body) -> Body:
@@ -136,6 +145,10 @@ class Routes:
         await response.prepare(request)
         try:
             async for line in events(self._registry.store, wanted, render, self._faults):
+                if trouble is not None:
+                    await asyncio.sleep(trouble.delay_s)
+                    if trouble.cut and request.transport is not None:
+                        reset(request.transport)
                 await response.write(line)
             await response.write_eof()
         except ConnectionError:

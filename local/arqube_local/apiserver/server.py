@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from arqube_local.apiserver.errors import StatusError
-from arqube_local.apiserver.faults import Faults
+from arqube_local.apiserver.faults import Faults, reset
 from arqube_local.apiserver.garbage import collect_garbage
 from arqube_local.apiserver.kinds import NAMESPACES, SERVICE_ACCOUNTS, Kinds
 from arqube_local.apiserver.registry import Registry, Writer
@@ -91,6 +91,22 @@ class FakeApiServer:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+    def cut_connections(self) -> None:
+        """Reset all connections, in the middle of whatever they carry; new ones are taken."""
+        server = self._runner.server if self._runner is not None else None
+        for connection in server.connections if server is not None else ():
+            if connection.transport is not None:
+                reset(connection.transport)
+
+    def compact(self) -> None:
+        """Forget the history of changes: watches that go on from before are told 410."""
+        self._registry.store.compact()
+
+    def expire_watches(self) -> None:
+        """End each open watch with 410 in its stream."""
+        self.faults.expire_watches()
+        self._registry.store.stir()
 
     def pause(self) -> None:
         """Let every request wait without an answer, and every watch fall silent, until ``resume``."""

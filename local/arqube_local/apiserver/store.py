@@ -90,9 +90,20 @@ class Store:
             recent.append(change)
         return recent[::-1]
 
+    def compact(self) -> None:
+        """Forget all changes so far, as etcd does every few minutes: who has not seen them is told 410."""
+        for shelf in self._shelves.values():
+            shelf.log.clear()
+            shelf.began = self.revision
+
     def changed(self) -> Awaitable[Any]:
         """What to await for the next write of any kind; counted from this call and not from the await."""
         return self._changed.wait()
+
+    def stir(self) -> None:
+        """Wake whoever waits for a change, to look about."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _versioned(self, body: Body) -> Body:
         self.revision += 1
@@ -102,8 +113,7 @@ class Store:
         shelf.log.append(change)
         if len(shelf.log) > LOG_LENGTH:
             shelf.began = shelf.log.popleft().revision
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self.stir()
 
     def _shelf(self, kind: KindKey) -> _Shelf:
         if kind not in self._shelves:

@@ -28,6 +28,8 @@ NODES: Final = Resource("v1", "nodes", "Node", namespaced=False)
 MAX_PODS: Final = 110
 """What the Node says it can run; the kubelet's default."""
 STOP_S: Final = 30.0
+TELL_S: Final = 10.0
+"""Seconds beyond the grace periods to tell the API server that pods have ended, when the kubelet stops."""
 ENDED: Final = ("Succeeded", "Failed")
 
 log = structlog.get_logger(__name__)
@@ -72,11 +74,12 @@ class Kubelet:
         self._runners: dict[str, PodRunner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._following: asyncio.Task[None] | None = None
+        self._dead = False
 
     async def __aenter__(self) -> Kubelet:
         await self._host.client.apply(NODES, None, NODE, _node(), field_manager=FIELD_MANAGER)
         await self._host.client.patch_status(NODES, None, NODE, _node_status(), field_manager=FIELD_MANAGER)
-        self._following = asyncio.create_task(follow(self._host.client, PODS, self._on_list, self._on_event))
+        self._follow()
         return self
 
     async def __aexit__(
@@ -88,8 +91,29 @@ class Kubelet:
         for runner in self._runners.values():
             runner.stop(min(runner.grace_s, self._stop_s))
         if self._tasks:
-            await asyncio.wait(self._tasks.values())
+            _, late = await asyncio.wait(self._tasks.values(), timeout=self._stop_s + TELL_S)
+            for task in late:  # The API server is away, and will not be told.
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         await self._host.session.close()
+
+    async def die(self) -> None:
+        """Lose the node: all processes of its pods are gone at once, and nobody is told until ``revive``."""
+        self._dead = True
+        for runner in self._runners.values():
+            runner.lost()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
+
+    def revive(self) -> None:
+        """Have the node back, empty: it runs what the API server has for it now."""
+        self._dead = False
+        if self._following is not None:
+            self._following.cancel()
+        self._follow()
+
+    def _follow(self) -> None:
+        self._following = asyncio.create_task(follow(self._host.client, PODS, self._on_list, self._on_event))
 
     def _on_list(self, pods: list[dict[str, Any]]) -> None:
         known = {pod["metadata"]["uid"] for pod in pods}
@@ -106,6 +130,8 @@ class Kubelet:
             runner.gone()
 
     def _see(self, pod: dict[str, Any]) -> None:
+        if self._dead:
+            return
         uid = pod["metadata"]["uid"]
         if runner := self._runners.get(uid):
             runner.update(pod)

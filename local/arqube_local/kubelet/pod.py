@@ -64,6 +64,11 @@ class PodRunner:
         self._exists = False
         self.stop(FORCED_GRACE_S)
 
+    def lost(self) -> None:
+        """The node has died: the processes are gone at once, and nobody is told."""
+        self._exists = False
+        self.stop(0.0)
+
     @property
     def grace_s(self) -> float:
         """Seconds between SIGTERM and SIGKILL that the pod asks for."""
@@ -214,7 +219,7 @@ class PodRunner:
 
     async def _delete(self) -> None:
         """Let the object go: its processes have gone."""
-        for _ in range(5):
+        while self._exists:
             try:
                 await self._host.client.delete(PODS, *self._key, grace_period_s=0)
             except ApiError as error:

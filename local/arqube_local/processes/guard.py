@@ -42,9 +42,12 @@ class GuardedProcess:
     def stop(self, grace_s: float) -> None:
         """SIGTERM to the process at once, as a container runtime does; SIGKILL to its group after ``grace_s``.
 
-        A second call can only bring the SIGKILL forward.
+        A second call can only bring the SIGKILL forward. Without any grace there is no SIGTERM before it.
         """
         if not self.running:
+            return
+        if grace_s <= 0:
+            self._kill_group()
             return
         loop = asyncio.get_running_loop()
         if self._kill is None:
