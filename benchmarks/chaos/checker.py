@@ -162,7 +162,7 @@ def _repeated(job_id: str, job: Job, struck: Sequence[Struck], repeats: list[Rep
             if fault is None:
                 yield Violation(COMPLETED, job_id, f"it began at {run.began:.3f}, and was over at {min(ends):.3f}")
                 continue
-        elif asks and former.raised and former.attempt <= asks and former.told in (REQUEUED, None):
+        elif asks and former.raised and former.attempt <= asks:
             continue
         else:
             fault = _explaining(struck, former.began, run.began, former.pid, completed=False)
@@ -177,17 +177,22 @@ def _repeated(job_id: str, job: Job, struck: Sequence[Struck], repeats: list[Rep
 def _explaining(
     struck: Sequence[Struck], since: float, until: float, pid: int | None, *, completed: bool
 ) -> Struck | None:
-    """The latest blow within the time that explains why a run of the process ``pid`` was repeated."""
-    for blow in sorted(struck, key=lambda each: each.began, reverse=True):
-        if blow.began - EARLY_S > until or blow.healed + EARLY_S < since:
-            continue
-        if blow.explains is Explains.COMPLETED:
-            return blow
-        if completed:
-            continue
-        if blow.explains is Explains.RUNS or (blow.explains is Explains.VICTIMS and pid in blow.victims):
-            return blow
-    return None
+    """The blow within the time that explains why a run of the process ``pid`` was repeated.
+
+    One that struck the process itself goes before one that struck all, and a later one before an earlier one.
+    """
+    found = [
+        blow
+        for blow in struck
+        if blow.began - EARLY_S <= until
+        and blow.healed + blow.lingers_s + EARLY_S >= since
+        and (
+            blow.explains is Explains.COMPLETED
+            or (not completed and blow.explains is Explains.RUNS)
+            or (not completed and blow.explains is Explains.VICTIMS and pid in blow.victims)
+        )
+    ]
+    return max(found, key=lambda blow: (blow.explains is Explains.VICTIMS, blow.began), default=None)
 
 
 def _tries(job_id: str, job: Job, kind: kinds.Kind, struck: Sequence[Struck]) -> Iterator[Violation]:
@@ -249,6 +254,17 @@ def _left_in_kubernetes(kube: KubeRemains, queues: Sequence[Queue]) -> Iterator[
         yield Violation(NO_STRAYS, stray, "no TaskQueue wants it")
     if len(kube.holders) != 1 or not all(kube.holders.values()):
         yield Violation(NO_STRAYS, "Lease", f"one holder of one Lease is wanted, not {dict(kube.holders)}")
+
+
+def some_of_each(violations: Sequence[Violation], most: int) -> list[Violation]:
+    """The first ``most`` of each promise."""
+    counts: Counter[str] = Counter()
+    chosen = []
+    for violation in violations:
+        counts[violation.promise] += 1
+        if counts[violation.promise] <= most:
+            chosen.append(violation)
+    return chosen
 
 
 def history(job: Job) -> list[tuple[float, str]]:

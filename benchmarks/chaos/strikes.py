@@ -43,7 +43,8 @@ async def strike(
             except NothingToStrikeError as error:
                 say(f"{fault.name}: {error}")
             else:
-                struck.append(Struck(fault.name, fault.explains, began, time.monotonic(), victims))
+                healed = time.monotonic()
+                struck.append(Struck(fault.name, fault.explains, began, healed, victims, fault.lingers_s))
                 await asyncio.sleep(CALM_S)
 
     async with asyncio.TaskGroup() as group:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from arqube_operator.kube.client import DEPLOYMENTS, TASK_QUEUES
-from benchmarks.chaos.faults import Catalogue, Explains, NothingToStrikeError, Part, Victims
+from benchmarks.chaos.faults import GOING_S, Catalogue, Explains, NothingToStrikeError, Part, Victims
 from benchmarks.chaos.insist import insist
 from benchmarks.chaos.queues import NAMESPACE, Queue
 from benchmarks.chaos.stage import Stage
@@ -56,7 +56,7 @@ async def edited(stage: Stage, queue: Queue, **scaling: Any) -> AsyncIterator[Vi
         await edit(stage, queue, {"scaling": {name: first[name] for name in scaling if name in first}})
 
 
-@TASK_QUEUE_FAULTS.fault("task queue: new image", Part.TASK_QUEUES, Explains.VICTIMS, weight=3)
+@TASK_QUEUE_FAULTS.fault("task queue: new image", Part.TASK_QUEUES, Explains.VICTIMS, lingers_s=GOING_S, weight=3)
 async def new_image(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
     """A rolling update: old pods drain as new ones come."""
     queue = chance.choice(stage.queues)
@@ -65,7 +65,7 @@ async def new_image(stage: Stage, chance: random.Random) -> AsyncIterator[Victim
     yield victims
 
 
-@TASK_QUEUE_FAULTS.fault("task queue: new concurrency", Part.TASK_QUEUES, Explains.VICTIMS)
+@TASK_QUEUE_FAULTS.fault("task queue: new concurrency", Part.TASK_QUEUES, Explains.VICTIMS, lingers_s=GOING_S)
 async def new_concurrency(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
     """A rolling update that changes what a worker can do."""
     queue = chance.choice(stage.queues)
@@ -99,7 +99,9 @@ async def target(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
         yield victims
 
 
-@TASK_QUEUE_FAULTS.fault("task queue: kubectl scale", Part.TASK_QUEUES, Explains.VICTIMS, lasts_s=(2.0, 8.0))
+@TASK_QUEUE_FAULTS.fault(
+    "task queue: kubectl scale", Part.TASK_QUEUES, Explains.VICTIMS, lingers_s=GOING_S, lasts_s=(2.0, 8.0)
+)
 async def scaled(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
     """A person asks for a number of workers, which holds until it is taken back, and may cut jobs at once."""
     queue = chance.choice(stage.queues)
@@ -111,7 +113,9 @@ async def scaled(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
         await edit(stage, queue, {})
 
 
-@TASK_QUEUE_FAULTS.fault("task queue: deleted and made anew", Part.TASK_QUEUES, Explains.VICTIMS, weight=2)
+@TASK_QUEUE_FAULTS.fault(
+    "task queue: deleted and made anew", Part.TASK_QUEUES, Explains.VICTIMS, lingers_s=GOING_S, weight=2
+)
 async def made_anew(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
     """At once, under the same name: nothing of the old one may be taken for the new one's."""
     queue = chance.choice(stage.queues)
@@ -122,7 +126,11 @@ async def made_anew(stage: Stage, chance: random.Random) -> AsyncIterator[Victim
 
 
 @TASK_QUEUE_FAULTS.fault(
-    "task queue: deleted, and made anew later", Part.TASK_QUEUES, Explains.VICTIMS, lasts_s=(1.0, 8.0)
+    "task queue: deleted, and made anew later",
+    Part.TASK_QUEUES,
+    Explains.VICTIMS,
+    lingers_s=GOING_S,
+    lasts_s=(1.0, 8.0),
 )
 async def away(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
     """Its jobs wait meanwhile."""
@@ -140,7 +148,7 @@ async def delete(stage: Stage, queue: Queue) -> None:
     await insist(lambda: stage.kube.delete(TASK_QUEUES, NAMESPACE, queue.name), settled=(404,))
 
 
-@TASK_QUEUE_FAULTS.fault("deployment: deleted", Part.TASK_QUEUES, Explains.VICTIMS, weight=2)
+@TASK_QUEUE_FAULTS.fault("deployment: deleted", Part.TASK_QUEUES, Explains.VICTIMS, lingers_s=GOING_S, weight=2)
 async def deployment_deleted(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
     """By a stranger, with its pods."""
     queue = chance.choice(stage.queues)
@@ -149,7 +157,7 @@ async def deployment_deleted(stage: Stage, chance: random.Random) -> AsyncIterat
     yield victims
 
 
-@TASK_QUEUE_FAULTS.fault("deployment: kubectl scale", Part.TASK_QUEUES, Explains.VICTIMS, weight=2)
+@TASK_QUEUE_FAULTS.fault("deployment: kubectl scale", Part.TASK_QUEUES, Explains.VICTIMS, lingers_s=GOING_S, weight=2)
 async def deployment_scaled(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
     """A stranger sets the number of pods, past the operator, which sets it back."""
     queue = chance.choice(stage.queues)

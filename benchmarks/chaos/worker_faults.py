@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from arqube_operator.kube.client import PODS
-from benchmarks.chaos.faults import Catalogue, Explains, NothingToStrikeError, Part, Victims
+from benchmarks.chaos.faults import GOING_S, Catalogue, Explains, NothingToStrikeError, Part, Victims
 from benchmarks.chaos.insist import insist
 from benchmarks.chaos.queues import LEASE_S, NAMESPACE
 from benchmarks.chaos.stage import Stage, Worker
@@ -56,7 +56,7 @@ async def terminated(stage: Stage, chance: random.Random) -> AsyncIterator[Victi
     yield (worker.pid,)
 
 
-@WORKER_FAULTS.fault("worker: pod deleted", Part.WORKERS, Explains.VICTIMS)
+@WORKER_FAULTS.fault("worker: pod deleted", Part.WORKERS, Explains.VICTIMS, lingers_s=GOING_S)
 async def deleted(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
     """As by a drain of its node: SIGTERM, and another pod in its place."""
     worker = await _any(stage, chance)
