@@ -37,7 +37,8 @@ class Clock:
             self._file.write_text("+0")
         return {
             "LD_PRELOAD": str(LIBRARY),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            # A second slash: the kubelet gives pods a /tmp of their own, and finds such paths in variables.
+            "FAKETIME_TIMESTAMP_FILE": f"/{self._file}",
             "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 RESYNC_S: Final = 300.0
 """Seconds between lists of everything: heals what a reconnecting watch did not tell."""
 RESYNC_RETRY_S: Final = 2.0
+WATCHES_RETRY_S: Final = 2.0
 KOPF_STOP_S: Final = 5.0
 LOOP_STALL_S: Final = 30.0
 """A loop that has not turned for so long hangs: the kubelet should restart us."""
@@ -69,7 +70,7 @@ class Operator:
             self._elector_runs = True
             log.info("operator.started", identity=self._settings.identity, namespaces=self._settings.scopes)
             try:
-                await elector.lead(lambda: self._act(client))
+                await elector.lead(lambda: self._act(client.writing_while(lambda: elector.is_leading)))
             finally:
                 self._elector_runs = False
                 pulse.cancel()
@@ -116,7 +117,6 @@ class Operator:
         executor = Executor(client, events)
         image = self._settings.runtime_image
         controller = Controller(queue, cache, observer, resolver, executor, self._metrics, image)
-        self._watches = watches = Watches(cache, self._settings.scopes, self._settings.kubeconfig)
         self._metrics.leader.set(1)
         log.info("leadership.started", identity=self._settings.identity)
         try:
@@ -124,7 +124,7 @@ class Operator:
             if self._console is not None:
                 self._console.view = View(cache, observer)
             async with asyncio.TaskGroup() as group:
-                group.create_task(_until_ended(watches.start()), name="watches")
+                group.create_task(self._watch(client, cache), name="watches")
                 group.create_task(follow_workers(client, cache, versions), name="workers")
                 group.create_task(controller.run(), name="controller")
                 group.create_task(events.run(), name="events")
@@ -134,10 +134,20 @@ class Operator:
                 self._console.view = None
             self._metrics.leader.set(0)
             self._metrics.forget_all()
-            watches.stop()
+            if self._watches is not None:
+                self._watches.stop()
             await observer.close()
             resolver.close()
             log.info("leadership.ended", identity=self._settings.identity)
+
+    async def _watch(self, client: KubeClient, cache: ClusterCache) -> None:
+        """Have TaskQueues watched. kopf gives up where an API server is in trouble for long; we do not."""
+        while True:
+            self._watches = Watches(cache, self._settings.scopes, self._settings.kubeconfig)
+            ended = await self._watches.start()
+            log.warning("watches.ended", error=ended, retry_in_s=WATCHES_RETRY_S)
+            await asyncio.sleep(WATCHES_RETRY_S)
+            await self._resync(client, cache)  # What went meanwhile was told to nobody.
 
     async def _keep_in_sync(self, client: KubeClient, cache: ClusterCache) -> None:
         while True:
@@ -163,9 +173,3 @@ class Operator:
 
     def _readiness(self) -> str | None:
         return None if self._elector_runs else "not yet standing for leader"
-
-
-async def _until_ended(watches: asyncio.Future[None]) -> None:
-    """Watches never end while we lead: without them we would be blind, so their end is an error."""
-    await watches
-    raise RuntimeError("the watches ended")

@@ -201,16 +201,32 @@ class Controller:
                 generation += 1
             self._took(key, outcome)
 
+        # Kubernetes takes a Deployment away with its TaskQueue, and its end may be told first.
+        if plan.create and not await self._is_there(key, uid):
+            return
         try:
             await self._executor.execute(state.identity, live_status, plan, took)
         except ApiError as error:
-            if error.status == 404 and self._cache.task_queue(key) is None:
+            if error.status == 404 and not await self._is_there(key, uid):
                 return  # Deleted while we wrote.
             failed = replace(unwritten, applied_generation=generation, rejection=_rejection(error))
             self._memories[key] = (uid, failed)
             await self._show_failure(key, replace(state, memory=failed), live_status)
             raise
         self._memories[key] = (uid, replace(plan.memory, applied_generation=generation, rejection=None))
+
+    async def _is_there(self, key: Key, uid: str) -> bool:
+        """Whether this TaskQueue is there yet; the cache learns what is, as a watch may be late or have missed it.
+
+        Raises:
+            ApiError: The request was refused or could not be made.
+        """
+        live = await self._executor.find(*key)
+        if live is None:
+            self._cache.forget_task_queue(key)
+            return False
+        self._cache.put_task_queue(live)
+        return bool(live["metadata"].get("uid") == uid) and "deletionTimestamp" not in live["metadata"]
 
     async def _show_failure(self, key: Key, state: State, live_status: Callable[[], Mapping[str, Any]]) -> None:
         """Tell in the status why a write failed, as far as the API server takes that."""

@@ -37,6 +37,14 @@ class Executor:
         self._client = client
         self._events = events
 
+    async def find(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """The TaskQueue of that name as it is now, whatever a cache holds; None where there is none.
+
+        Raises:
+            ApiError: The request was refused or could not be made.
+        """
+        return await self._client.get(TASK_QUEUES, namespace, name)
+
     async def execute(
         self,
         identity: Identity,

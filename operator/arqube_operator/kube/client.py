@@ -6,7 +6,8 @@ A request is tried once: when to try again is the caller's business.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -15,7 +16,7 @@ import aiohttp
 from yarl import URL
 
 from arqube_operator.kube.access import Access, find_access
-from arqube_operator.kube.errors import ApiError, error_of_answer, error_of_exception
+from arqube_operator.kube.errors import NO_ANSWER, ApiError, error_of_answer, error_of_exception
 from arqube_operator.kube.watch import events_of
 
 __all__ = [
@@ -82,6 +83,7 @@ class KubeClient:
 
     def __init__(self, access: Access) -> None:
         self._access = access
+        self._may_write: Callable[[], bool] = lambda: True
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=access.tls),
             headers={"Accept": _JSON, "User-Agent": "arqube"},
@@ -96,6 +98,15 @@ class KubeClient:
             ApiError: No configuration was found, or it cannot be used.
         """
         return cls(await find_access(kubeconfig))
+
+    def writing_while(self, may_write: Callable[[], bool]) -> KubeClient:
+        """This client, for one whose writes are sent only as long as ``may_write()`` is true, and refused otherwise.
+
+        It is asked at the last moment: who stood still for long may still have a write at hand that was right once.
+        """
+        guarded = copy(self)
+        guarded._may_write = may_write
+        return guarded
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> dict[str, Any] | None:
         """The object, or None where there is none."""
@@ -282,6 +293,8 @@ class KubeClient:
         headers = {"Content-Type": content_type}
         if (authorization := await self._access.authorization()) is not None:
             headers["Authorization"] = authorization
+        if method != "GET" and not self._may_write():
+            raise ApiError(NO_ANSWER, "NotAllowed", "the write was held back: another may lead by now")
         return await self._session.request(
             method,
             URL(f"{self._access.server}{path}", encoded=True).with_query(query),

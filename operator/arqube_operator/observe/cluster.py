@@ -95,6 +95,12 @@ class ClusterCache:
         if gone or not (same and written):
             self._wake(key, spec_changed=not same)
 
+    def forget_task_queue(self, key: Key) -> None:
+        """Take note that the TaskQueue is gone, which no event has told."""
+        self._versions.pop(("taskqueue", key, ""), None)
+        if self._task_queues.pop(key, None) is not None:
+            self._wake(key)
+
     def put_deployment(self, body: Mapping[str, Any], *, gone: bool = False) -> None:
         """Take in a Deployment of ours, from an event or from the answer to a write."""
         key = _owner(body)
@@ -137,32 +143,43 @@ class ClusterCache:
         Raises:
             ApiError: A list failed; what was known stays.
         """
-        versions: Versions = {}
-        for kind, resource, selector, put in (
-            ("taskqueue", TASK_QUEUES, "", self.put_task_queue),
-            ("deployment", DEPLOYMENTS, WORKER_SELECTOR, self.put_deployment),
-            ("pod", PODS, WORKER_SELECTOR, self.put_pod),
-        ):
-            present: set[tuple[str, str]] = set()
-            for namespace in namespaces:
-                async for page, version in client.pages(resource, namespace, label_selector=selector):
-                    versions[resource, namespace] = version
-                    for body in page:
-                        put(body)
-                        present.add((body["metadata"]["namespace"], body["metadata"]["name"]))
-            self._forget_gone(kind, present, min(int(versions[resource, namespace]) for namespace in namespaces))
-        return versions
+        return {
+            (resource, namespace): await self.relist(client, resource, namespace)
+            for resource in (TASK_QUEUES, DEPLOYMENTS, PODS)
+            for namespace in namespaces
+        }
 
-    def _forget_gone(self, kind: str, present: set[tuple[str, str]], version: int) -> None:
-        """What is known of ``kind``, is not ``present`` in a list and was known before that was made, is gone."""
-        for (of_kind, key, pod), known in list(self._versions.items()):
-            name = {"taskqueue": key.name, "deployment": deployment_name(key.name), "pod": pod}[of_kind]
-            if of_kind != kind or known > version or (key.namespace, name) in present:
+    async def relist(self, client: KubeClient, resource: Resource, namespace: str | None) -> str:
+        """List one of the three kinds in ``namespace``, or in all, and forget what is gone; where to watch from.
+
+        Raises:
+            ApiError: The list failed; what was known stays.
+        """
+        put = {TASK_QUEUES: self.put_task_queue, DEPLOYMENTS: self.put_deployment, PODS: self.put_pod}[resource]
+        selector = "" if resource is TASK_QUEUES else WORKER_SELECTOR
+        present: set[tuple[str, str]] = set()
+        version = ""
+        async for page, version in client.pages(resource, namespace, label_selector=selector):
+            for body in page:
+                put(body)
+                present.add((body["metadata"]["namespace"], body["metadata"]["name"]))
+        self._forget_gone(resource, namespace, present, int(version))
+        return version
+
+    def _forget_gone(
+        self, resource: Resource, namespace: str | None, present: set[tuple[str, str]], version: int
+    ) -> None:
+        """What is known of a kind, is not ``present`` in a list and was known before that was made, is gone."""
+        for (kind, key, pod), known in list(self._versions.items()):
+            name = {"taskqueue": key.name, "deployment": deployment_name(key.name), "pod": pod}[kind]
+            if kind != resource.kind.lower() or namespace not in (None, key.namespace):
                 continue
-            del self._versions[of_kind, key, pod]
-            if kind == "taskqueue":
+            if known > version or (key.namespace, name) in present:
+                continue
+            del self._versions[kind, key, pod]
+            if resource is TASK_QUEUES:
                 self._task_queues.pop(key, None)
-            elif kind == "deployment":
+            elif resource is DEPLOYMENTS:
                 self._deployments.pop(key, None)
             else:
                 self._pods.get(key, {}).pop(pod, None)

@@ -28,15 +28,14 @@ class Watches:
         self._kubeconfig = kubeconfig
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._failure: asyncio.Future[None] | None = None
 
-    def start(self) -> asyncio.Future[None]:
-        """Start watching; the future ends when kopf does, with its error if it had one."""
+    def start(self) -> asyncio.Future[str]:
+        """Start watching; the future ends when kopf does, with the kind of its error."""
         loop = asyncio.get_running_loop()
-        self._failure = loop.create_future()
-        self._thread = threading.Thread(target=self._run, args=(loop, self._failure), name="kopf", daemon=True)
+        ended: asyncio.Future[str] = loop.create_future()
+        self._thread = threading.Thread(target=self._run, args=(loop, ended), name="kopf", daemon=True)
         self._thread.start()
-        return self._failure
+        return ended
 
     def stop(self) -> None:
         """Have kopf stop. Nobody waits for it: it only reads, and the next leader should not be kept waiting."""
@@ -47,8 +46,8 @@ class Watches:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
-    def _run(self, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
-        error: BaseException | None = None
+    def _run(self, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[str]) -> None:
+        error = "none"
         try:
             everywhere = self._namespaces == (None,)
             asyncio.run(
@@ -63,8 +62,8 @@ class Watches:
                     stop_flag=self._stop,
                 )
             )
-        except Exception as failure:  # It is handed to the loop that waits for it.
-            error = failure
+        except Exception as failure:  # Its words may repeat a URL; kopf has logged what there is to say.
+            error = type(failure).__name__
         _call(loop, _finish, ended, error)
 
     def _registry(self, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
@@ -112,13 +111,9 @@ def _put(cache: ClusterCache, body: Mapping[str, Any], gone: bool) -> None:
     cache.put_task_queue(body, gone=gone)
 
 
-def _finish(ended: asyncio.Future[None], error: BaseException | None) -> None:
-    if ended.done():
-        return
-    if error is None:
-        ended.set_result(None)
-    else:
-        ended.set_exception(error)
+def _finish(ended: asyncio.Future[str], error: str) -> None:
+    if not ended.done():
+        ended.set_result(error)
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
