@@ -10,7 +10,7 @@ from arqube_operator.kube.client import TASK_QUEUES
 from arqube_queue import environment as env
 from benchmarks.chaos.clocks import Clock
 
-LEASE_S: Final = 4.0
+LEASE_S: Final = 5.0
 """Shorter than the default, as a run is short."""
 UNKNOWN_FUNCTION_GRACE_S: Final = 3.0
 SHUTDOWN_S: Final = 5.0
