@@ -37,7 +37,7 @@ class Explains(StrEnum):
     NOTHING = "nothing"
     """It must not cost a single run."""
     VICTIMS = "the victims' runs"
-    """Those in the processes that it names."""
+    """Those in the processes, or of the TaskQueues, that it names."""
     RUNS = "all runs"
     """Any: leases ended, or the ends of runs did not reach Redis."""
     COMPLETED = "all runs, and completed ones"
@@ -48,8 +48,8 @@ class NothingToStrikeError(Exception):
     """What the fault needs is not there: no worker runs, for example. The blow is left out of the count."""
 
 
-Victims = tuple[int, ...]
-"""Ids of the processes that are struck."""
+Victims = tuple[int | str, ...]
+"""Ids of the processes that are struck, or names of TaskQueues, all of whose workers are."""
 Inflict = Callable[["Stage", random.Random], AbstractAsyncContextManager[Victims]]
 """Strikes when it is entered and tells its victims; heals when it is left. Raises ``NothingToStrikeError``."""
 
@@ -102,7 +102,7 @@ class Struck(NamedTuple):
         fault: The fault's name.
         explains: Which repeats it explains.
         began, healed: When, in seconds of this machine's monotonic clock.
-        victims: Ids of the processes that were struck; none where it is not about processes.
+        victims: Ids of the processes that were struck, or names of TaskQueues; none where it is not about workers.
         lingers_s: As of the fault.
     """
 

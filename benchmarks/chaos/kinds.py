@@ -80,4 +80,4 @@ def kind_of(job: str) -> Kind | None:
 
 def queue_of(job: str) -> str:
     """The TaskQueue of the job with this id."""
-    return job.split(".")[0]
+    return job.split(":")[2] if job.startswith(CRON) else job.split(".")[0]

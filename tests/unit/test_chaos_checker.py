@@ -35,7 +35,7 @@ def run(
     return Run(pid, attempt, began, raised, told, began + 0.5 if told else 0.0)
 
 
-def blow(explains: Explains, began: float, healed: float | None = None, *victims: int) -> Struck:
+def blow(explains: Explains, began: float, healed: float | None = None, *victims: int | str) -> Struck:
     return Struck("a blow", explains, began, began if healed is None else healed, victims)
 
 
@@ -242,6 +242,8 @@ def test_a_broken_promise_is_found(change: Callable[[Case], None], promise: str)
 EXPLAINED = {
     "its worker was killed": (twice, blow(Explains.VICTIMS, 3.0, None, ONE)),
     "its worker stood still": (twice, blow(Explains.VICTIMS, 1.0, 5.0, ONE)),
+    "the workers of its TaskQueue were replaced": (twice, blow(Explains.VICTIMS, 3.0, None, "bulk")),
+    "its pod was asked to go before it began": (twice, blow(Explains.VICTIMS, 1.0, None, ONE)._replace(lingers_s=2.0)),
     "Redis was away": (twice, blow(Explains.RUNS, 3.0, 4.0)),
     "its worker was stopped and gave it back": (given_back, blow(Explains.VICTIMS, 2.1, None, ONE)),
     "Redis lost its end in a failover": (completed_twice, blow(Explains.COMPLETED, 3.0, 4.0)),
@@ -260,6 +262,11 @@ def test_a_fault_explains_a_repeat(change: Callable[[Case], None], struck: Struc
 
 NOT_EXPLAINED = {
     "another worker was killed": (twice, blow(Explains.VICTIMS, 3.0, None, OTHER), checker.EXPLAINED),
+    "the workers of another TaskQueue were replaced": (
+        twice,
+        blow(Explains.VICTIMS, 3.0, None, "steady"),
+        checker.EXPLAINED,
+    ),
     "its worker was killed before it began": (twice, blow(Explains.VICTIMS, 1.0, None, ONE), checker.EXPLAINED),
     "its worker was killed after the repeat": (twice, blow(Explains.VICTIMS, 7.0, None, ONE), checker.EXPLAINED),
     "the operator was killed": (twice, blow(Explains.NOTHING, 3.0, 4.0), checker.EXPLAINED),

@@ -98,4 +98,8 @@ def test_one_seed_gives_the_same_jobs_whose_ids_tell_queue_and_kind() -> None:
 
 def test_the_shares_of_the_kinds_make_a_whole() -> None:
     assert sum(kind.share for kind in kinds.KINDS.values()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_cron_s_run_is_of_no_kind_and_of_its_task_queue() -> None:
     assert kinds.kind_of("cron:chaos:steady:1795855800123") is None
+    assert kinds.queue_of("cron:chaos:steady:1795855800123") == "steady"
