@@ -149,6 +149,7 @@ class Producer:
         self._line = HeldConnection(self._redis)
         self._confirmed = Confirmed(HeldConnection(self._redis), orders.confirmations)
         self._payloads: list[bytes] = []
+        self._moved: list[str] = []
         self._arq = ArqRedis(
             connection_pool=self._redis.connection_pool, job_serializer=self._serialize, job_deserializer=None
         )
@@ -171,6 +172,7 @@ class Producer:
                 for each in batch:
                     if each.kind.name == "cancelled":
                         group.create_task(self._cancel(each))
+        await self._repeat(self._forget)
         await self._redis.aclose()
 
     def _batches(self, begin: float) -> Iterator[list[Planned]]:
@@ -219,8 +221,14 @@ class Producer:
 
         if await self._repeat(move):
             self._book.note_all(ACKNOWLEDGED, names)
+            self._moved += [entry.token for entry in entries]
             with suppress(*ERRORS):
-                await outbox.forget(self._redis, [entry.token for entry in entries])
+                await self._forget()
+
+    async def _forget(self) -> None:
+        if self._moved:
+            await outbox.forget(self._redis, self._moved)
+            self._moved.clear()
 
     async def _enqueue(self, each: Planned) -> None:
         self._book.note(PLANNED, each.job_id)
