@@ -76,7 +76,7 @@ class Fault:
     lasts_s: tuple[float, float] = (0.0, 0.0)
     lingers_s: float = 0.0
     setups: frozenset[Setup] = frozenset(Setup)
-    weight: float = 1.0
+    weight: int = 1
 
 
 class Blow(NamedTuple):
