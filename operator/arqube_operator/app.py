@@ -11,6 +11,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from arqube_operator import server
+from arqube_operator.clock import Clock
 from arqube_operator.console.view import View
 from arqube_operator.controller import Controller
 from arqube_operator.execute.events import EventPoster
@@ -49,6 +50,7 @@ class Operator:
         self._metrics = Metrics(CollectorRegistry())
         self._turned_at = time.monotonic()
         self._elector_runs = False
+        self._unlisted: str | None = None
         self._watches: Watches | None = None
         self._console: Console | None = None
 
@@ -116,7 +118,7 @@ class Operator:
         events = EventPoster(client, OPERATOR, self._settings.identity, time.time)
         executor = Executor(client, events)
         image = self._settings.runtime_image
-        controller = Controller(queue, cache, observer, resolver, executor, self._metrics, image)
+        controller = Controller(queue, cache, observer, resolver, executor, self._metrics, image, Clock())
         self._metrics.leader.set(1)
         log.info("leadership.started", identity=self._settings.identity)
         try:
@@ -132,6 +134,7 @@ class Operator:
         finally:
             if self._console is not None:
                 self._console.view = None
+            self._unlisted = None
             self._metrics.leader.set(0)
             self._metrics.forget_all()
             if self._watches is not None:
@@ -157,10 +160,14 @@ class Operator:
     async def _resync(self, client: KubeClient, cache: ClusterCache) -> Versions:
         while True:
             try:
-                return await cache.resync(client, self._settings.scopes)
+                versions = await cache.resync(client, self._settings.scopes)
             except ApiError as error:
-                log.warning("resync.failed", error=str(error), retry_in_s=RESYNC_RETRY_S)
+                self._unlisted = str(error)
+                log.warning("resync.failed", error=self._unlisted, retry_in_s=RESYNC_RETRY_S)
                 await asyncio.sleep(RESYNC_RETRY_S)
+            else:
+                self._unlisted = None
+                return versions
 
     async def _pulse(self) -> None:
         while True:
@@ -172,4 +179,8 @@ class Operator:
         return f"the event loop has not turned for {stalled_s:.0f} s" if stalled_s > LOOP_STALL_S else None
 
     def _readiness(self) -> str | None:
-        return None if self._elector_runs else "not yet standing for leader"
+        if not self._elector_runs:
+            return "not yet standing for leader"
+        if self._unlisted is not None:
+            return f"leads and cannot list TaskQueues and their workers: {self._unlisted}"
+        return None

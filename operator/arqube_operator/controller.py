@@ -6,15 +6,15 @@ Level-triggered: a pass stands on what is, so that a lost event, a restart or a 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 
 from arqube_operator.api.v1alpha1 import TaskQueueSpec
+from arqube_operator.clock import Clock
 from arqube_operator.decide.plan import Plan, decide, show_only
 from arqube_operator.decide.rest import does_nothing
 from arqube_operator.decide.state import COUNTS_INTERVAL_S, Deployment, Memory, Problem, State
@@ -45,6 +45,14 @@ _REFUSED: Final = (400, 403, 404, 405, 409, 415, 422)
 log = structlog.get_logger(__name__)
 
 
+class _Remembered(NamedTuple):
+    """The memory of one TaskQueue: of the object with that uid, from after so many jumps of the clock."""
+
+    uid: str
+    jumps: int
+    memory: Memory
+
+
 class Controller:
     """Reconciles the keys of ``queue`` with what ``cache`` and ``queues`` hold."""
 
@@ -57,7 +65,7 @@ class Controller:
         executor: Executor,
         metrics: Metrics,
         runtime_image: str,
-        clock: Callable[[], float] = time.time,
+        clock: Clock,
     ) -> None:
         self._queue = queue
         self._cache = cache
@@ -67,20 +75,22 @@ class Controller:
         self._metrics = metrics
         self._runtime_image = runtime_image
         self._clock = clock
-        self._memories: dict[Key, tuple[str, Memory]] = {}
+        self._jumps = clock.jumps()
+        self._memories: dict[Key, _Remembered] = {}
         self._unread: set[Key] = set()
         self._rests = Rests()
         self._with_work: set[Key] = set()
 
     def read(self, key: Key, reading: Reading) -> None:
         """Wake ``key`` for a new reading of its queue, unless it rests and that tells nothing new."""
+        self._count_jumps()
         if reading.has_work:
             # Jobs where there were none cannot wait; while there are some, this is one look of many.
             self._queue.add(key, urgent=key not in self._with_work)
             self._with_work.add(key)
         else:
             self._with_work.discard(key)
-            if not self._rests.covers(key, reading, self._clock()):
+            if not self._rests.covers(key, reading, self._clock.now()):
                 self._queue.add(key)
 
     async def run(self) -> None:
@@ -128,17 +138,18 @@ class Controller:
         if known.spec is None:
             await self._refuse(key, known)
             return
-        state = await self._observe(key, known, known.spec)
+        jumps = self._count_jumps()
+        state = await self._observe(key, known, known.spec, jumps)
         if state.queue is None and state.redis_problem is None and state.deployment is not None:
             return  # The first reading wakes it; until then what the leader before has written stands.
-        now = self._clock()
+        now = self._clock.now()
         plan = decide(state, now)
         if plan.memory.retire is not None:
             self._queues.retire(key, state.identity.uid, plan.retire)
         self._metrics.decided(key, state, plan)
-        await self._execute(key, state, lambda: known.live_status, plan)
-        if does_nothing(plan):
-            self._rests.begin(key, replace(state, memory=self._memories[key][1]), now)
+        await self._execute(key, state, lambda: known.live_status, plan, jumps)
+        if does_nothing(plan) and jumps == self._count_jumps():
+            self._rests.begin(key, replace(state, memory=self._memories[key].memory), now)
 
     async def _refuse(self, key: Key, known: KnownTaskQueue) -> None:
         """Show that the object cannot be understood: the CRD lets pass what this operator does not know."""
@@ -149,10 +160,18 @@ class Controller:
         live = known.live_status
         shown = {(condition["reason"], condition["message"]) for condition in live.get("conditions", ())}
         if ("InvalidSpec", known.problem) not in shown:
-            status = invalid_status(known.identity, known.problem, self._clock())
+            status = invalid_status(known.identity, known.problem, self._clock.now())
             self._took(key, Outcome(task_queue=await self._executor.write_status(known.identity, live, status)))
 
-    async def _observe(self, key: Key, known: KnownTaskQueue, spec: TaskQueueSpec) -> State:
+    def _count_jumps(self) -> int:
+        """How often the clock was set; whoever rests until a time by the clock before must not rest on."""
+        jumps = self._clock.jumps()
+        if jumps != self._jumps:
+            self._jumps, self._rests = jumps, Rests()
+            log.warning("clock.jumped", remedy="what was learned of times is forgotten, as by a new leader")
+        return jumps
+
+    async def _observe(self, key: Key, known: KnownTaskQueue, spec: TaskQueueSpec, jumps: int) -> State:
         state = State(
             identity=known.identity,
             spec=spec,
@@ -160,7 +179,7 @@ class Controller:
             runtime_image=self._runtime_image,
             deployment=self._cache.deployment(key),
             pods=self._cache.pods(key),
-            memory=self._memory(key, known.identity.uid),
+            memory=self._memory(key, known.identity.uid, jumps),
             counts_interval_s=max(COUNTS_INTERVAL_S, len(self._memories) / COUNTS_PER_S),
         )
         address = await self._addresses.resolve(key.namespace, spec.redis)
@@ -182,7 +201,9 @@ class Controller:
             reading = self._queues.watch(key, address, query)
         return replace(state, queue=reading.snapshot, redis_problem=reading.problem)
 
-    async def _execute(self, key: Key, state: State, live_status: Callable[[], Mapping[str, Any]], plan: Plan) -> None:
+    async def _execute(
+        self, key: Key, state: State, live_status: Callable[[], Mapping[str, Any]], plan: Plan, jumps: int
+    ) -> None:
         uid = state.identity.uid
         # A write that fails does not count as made.
         unwritten = replace(
@@ -210,10 +231,11 @@ class Controller:
             if error.status == 404 and not await self._is_there(key, uid):
                 return  # Deleted while we wrote.
             failed = replace(unwritten, applied_generation=generation, rejection=_rejection(error))
-            self._memories[key] = (uid, failed)
+            self._memories[key] = _Remembered(uid, jumps, failed)
             await self._show_failure(key, replace(state, memory=failed), live_status)
             raise
-        self._memories[key] = (uid, replace(plan.memory, applied_generation=generation, rejection=None))
+        memory = replace(plan.memory, applied_generation=generation, rejection=None)
+        self._memories[key] = _Remembered(uid, jumps, memory)
 
     async def _is_there(self, key: Key, uid: str) -> bool:
         """Whether this TaskQueue is there yet; the cache learns what is, as a watch may be late or have missed it.
@@ -230,7 +252,7 @@ class Controller:
 
     async def _show_failure(self, key: Key, state: State, live_status: Callable[[], Mapping[str, Any]]) -> None:
         """Tell in the status why a write failed, as far as the API server takes that."""
-        plan = decide(state, self._clock())
+        plan = decide(state, self._clock.now())
         try:
             await self._executor.execute(state.identity, live_status, show_only(plan), partial(self._took, key))
         except ApiError as error:
@@ -244,14 +266,14 @@ class Controller:
         if outcome.task_queue is not None:
             self._cache.put_task_queue(outcome.task_queue, written=True)
 
-    def _memory(self, key: Key, uid: str) -> Memory:
-        """What is remembered of this object; one of the same name that was made anew starts afresh."""
-        known_uid, memory = self._memories.get(key, (uid, Memory()))
-        if known_uid != uid:
+    def _memory(self, key: Key, uid: str, jumps: int) -> Memory:
+        """What is remembered of this object: nothing of one of the same name before it, nor by a clock set since."""
+        known = self._memories.get(key, _Remembered(uid, jumps, Memory()))
+        if (known.uid, known.jumps) != (uid, jumps):
             self._rests.forget(key)
             return Memory()
-        self._memories[key] = uid, self._rests.end(key, memory)
-        return self._memories[key][1]
+        self._memories[key] = known._replace(memory=self._rests.end(key, known.memory))
+        return self._memories[key].memory
 
     def _forget(self, key: Key) -> None:
         self._memories.pop(key, None)

@@ -59,9 +59,12 @@ class WorkQueue(Generic[K]):
             self._lanes[self._dirty[key]].put_nowait(key)
 
     def failed(self, key: K, pause_s: float | None = None) -> float:
-        """``key`` failed and is added again after a pause, at least ``pause_s`` seconds; the pause is returned."""
+        """``key`` failed and is added again after a pause, at least ``pause_s`` seconds; the pause is returned.
+
+        No pause is longer than ``LONGEST_PAUSE_S``, whatever a server asks for: jobs wait meanwhile.
+        """
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        pause: float = max(pause_s or 0.0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures - 1, 16)))
+        pause: float = min(LONGEST_PAUSE_S, max(pause_s or 0.0, FIRST_PAUSE_S * 2.0 ** min(failures - 1, 16)))
         self._working.discard(key)
         self._dirty.pop(key, None)
         if (held := self._held.pop(key, None)) is not None:

@@ -21,8 +21,8 @@ def container(state: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {"containerStatuses": [{"state": state, **fields}]}
 
 
-def ended(code: int, *message: str) -> dict[str, Any]:
-    return {"terminated": {"exitCode": code, **dict(zip(("message",), message, strict=False))}}
+def ended(code: int, *message: str, **times: str) -> dict[str, Any]:
+    return {"terminated": {"exitCode": code, **dict(zip(("message",), message, strict=False)), **times}}
 
 
 INCOMPATIBLE = ended(78, "arq 0.24.0 is too old")
@@ -53,6 +53,30 @@ def test_a_ready_pod_tells_since_when() -> None:
         pytest.param(container({"terminated": {"exitCode": 1}}, restartCount=3), "CrashLooping", id="ended once more"),
         pytest.param(container({"terminated": {"exitCode": 1}}, restartCount=0), None, id="ended once is restarted"),
         pytest.param(container({"running": {}}, restartCount=3, ready=True), None, id="running after restarts"),
+        pytest.param(
+            container({"running": {}}, restartCount=3, started=False, lastState=ended(1)),
+            "CrashLooping",
+            id="tried again after crashes",
+        ),
+        pytest.param(
+            container({"running": {}}, restartCount=3, started=True, lastState=ended(1)), None, id="started at last"
+        ),
+        pytest.param(
+            container({"running": {}}, restartCount=1, started=False, lastState=ended(1)), None, id="tried once more"
+        ),
+        pytest.param(
+            container({"running": {}}, restartCount=3, started=False, lastState=ended(0)), None, id="ended well"
+        ),
+        pytest.param(
+            container(
+                {"running": {}},
+                restartCount=3,
+                started=False,
+                lastState=ended(137, startedAt="2026-01-01T00:00:00Z", finishedAt="2026-01-01T02:00:00Z"),
+            ),
+            None,
+            id="ran for hours before it ended",
+        ),
         pytest.param(container(INCOMPATIBLE), "RuntimeIncompatible", id="an image that cannot run the runtime"),
         pytest.param(
             container({"waiting": {"reason": "CrashLoopBackOff"}}, lastState=INCOMPATIBLE),

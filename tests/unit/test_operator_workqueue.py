@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from arqube_operator.workqueue import FIRST_PAUSE_S, WorkQueue
+from arqube_operator.workqueue import FIRST_PAUSE_S, LONGEST_PAUSE_S, WorkQueue
 
 
 def waiting(queue: WorkQueue[str]) -> bool:
@@ -52,6 +52,15 @@ async def test_the_api_servers_own_pause_is_kept_to() -> None:
     await queue.get()
 
     assert queue.failed("a", 30) == 30
+
+
+async def test_the_api_servers_own_pause_is_kept_to_within_reason() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    await queue.get()
+
+    assert queue.failed("a", 86_400) == LONGEST_PAUSE_S
+    queue.forget("a")
 
 
 async def test_a_changed_spec_ends_the_pause() -> None:

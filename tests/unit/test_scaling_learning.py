@@ -86,6 +86,15 @@ def test_what_came_before_a_gap_is_not_spread_over_it() -> None:
     assert seldom.bins == often.bins == (0, 0, 0, 6)
 
 
+def test_redis_clock_that_was_set_back_stops_no_learning() -> None:
+    before = [snapshot(600 + number * BIN_S, 5 * number, beat("a", 0)) for number in range(9)]
+    behind = [snapshot(number * BIN_S, 50 + 5 * number, beat("a", 100)) for number in range(1, 5)]
+    learned = after(*before, *behind)
+
+    assert learned.at_ms == behind[-1].at_ms
+    assert learned.bins[:3] == (5, 5, 5), "what the two clocks do not tell is left out"
+
+
 def test_only_two_minutes_are_kept() -> None:
     learned = after(snapshot(0, 0), snapshot(3600, 720))
 

@@ -159,7 +159,7 @@ class ClusterCache:
         selector = "" if resource is TASK_QUEUES else WORKER_SELECTOR
         present: set[tuple[str, str]] = set()
         version = ""
-        async for page, version in client.pages(resource, namespace, label_selector=selector):
+        async for page, version in client.pages(resource, namespace, label_selector=selector):  # noqa: B007
             for body in page:
                 put(body)
                 present.add((body["metadata"]["namespace"], body["metadata"]["name"]))

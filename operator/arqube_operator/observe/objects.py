@@ -45,6 +45,9 @@ _TEMPLATE_LABEL: Final = "pod-template-hash"
 _CRASHES: Final = 2
 """A container that has ended after so many restarts is taken to crash, not to be restarted once."""
 
+_LASTING_S: Final = 600.0
+"""A container that ran for so long before it ended was well; Kubernetes' back-off begins anew then, too."""
+
 _SIGKILL: Final = 128 + 9
 """Exit code of a container that was killed: its grace period was over, or its memory."""
 
@@ -181,11 +184,20 @@ def _failure(status: Mapping[str, Any]) -> tuple[str | None, str]:
             # It will not get better by being tried again, so that one end is enough.
             return "RuntimeIncompatible", last["message"].strip()
         reason = _FAILURES.get(waiting.get("reason", ""))
-        if (reason == "CrashLooping" and last) or (ended and container.get("restartCount", 0) >= _CRASHES):
+        often = container.get("restartCount", 0) >= _CRASHES
+        if (reason == "CrashLooping" and last) or (often and (ended or _is_tried_again(container, last))):
             return "CrashLooping", _end(container, last)
         if reason is not None:
             return reason, _with_remedy(waiting.get("message", waiting["reason"]))
     return None, ""
+
+
+def _is_tried_again(container: Mapping[str, Any], last: Mapping[str, Any]) -> bool:
+    """Whether it starts anew after a crash and has not got far: a loop is one trouble, and not one with each turn."""
+    if container.get("started") is not False or not last.get("exitCode"):
+        return False
+    began, ended = last.get("startedAt"), last.get("finishedAt")
+    return not (began and ended) or unix_seconds(ended) - unix_seconds(began) < _LASTING_S
 
 
 def _end(container: Mapping[str, Any], ended: Mapping[str, Any]) -> str:

@@ -83,10 +83,12 @@ def _by_queue(state: State, memory: ScalingMemory, queue: QueueSnapshot, now: fl
     spec, scaling, current = state.spec, state.spec.scaling, _current(state)
     learned = learn_queue(learn_startup(memory.learned, state.pods), queue, state.pods)
     template = template_hash(spec.worker.image, spec.worker.settings)
-    crons = learn_crons(memory.crons, template, state.pods, queue, now)
+    # Cron runs and readiness are told by clocks of the cluster. Ours may be behind them; then Redis' is nearer.
+    ahead_s = max(now, queue.at_ms / 1000)
+    crons = learn_crons(memory.crons, template, state.pods, queue, ahead_s)
     pods = fleet(state, learned.startup.typical_s, now)
     demand = _demand(state, learned, pods, queue)
-    first, is_known_ahead = _first(crons, template, queue, learned.startup.slow_s, now)
+    first, is_known_ahead = _first(crons, template, queue, learned.startup.slow_s, ahead_s)
     if first is not None:
         demand = Demand(max(1, demand.ask), max(1, demand.enough), (*demand.terms, first), demand.late)
     worked_s = now if first is not None or memory.worked_s is None else memory.worked_s

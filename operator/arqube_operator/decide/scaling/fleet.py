@@ -83,7 +83,8 @@ def fleet(state: State, startup_s: float, now: float) -> Fleet:
             unschedulable += pod.unschedulable
         else:
             pending.append(pod)
-            wait_s += max(SOON_S, pod.created_s + startup_s - now)
+            # No longer than one made now: the cluster's clock may be ahead of ours.
+            wait_s += min(startup_s, max(SOON_S, pod.created_s + startup_s - now))
     if silent and state.queue is not None:
         untold = state.queue.running - sum([beat.busy for beat in beats.values()])
         share, concurrency = math.ceil(max(0, untold) / len(silent)), state.spec.worker.concurrency

@@ -135,11 +135,14 @@ def learn_startup(learned: Learned, pods: Iterable[Pod]) -> Learned:
 
 def learn_queue(learned: Learned, queue: QueueSnapshot, pods: Sequence[Pod]) -> Learned:
     """``learned`` with a snapshot; the same snapshot again teaches nothing."""
-    if learned.at_ms is not None and queue.at_ms <= learned.at_ms:
+    if queue.at_ms == learned.at_ms:
         return learned
     counters, done = _count(learned.counters, queue.heartbeats, pods)
-    if learned.at_ms is None:
-        return learned._replace(at_ms=queue.at_ms, waiting=queue.waiting, counters=counters, bin_from_ms=queue.at_ms)
+    if learned.at_ms is None or queue.at_ms < learned.at_ms:
+        # The first one, or Redis' clock was set back, as by a failover: from here on times can be compared.
+        return learned._replace(
+            at_ms=queue.at_ms, waiting=queue.waiting, counters=counters, bin_from_ms=queue.at_ms, arrived=0.0
+        )
     new, arrived = queue.waiting - learned.waiting + done.started, learned.arrived
     bins, bin_from_ms, rate = learned.bins, learned.bin_from_ms, learned.rate
     closed = int((queue.at_ms - bin_from_ms) / 1000 / BIN_S)
