@@ -132,7 +132,8 @@ async def staged(setup: Setup, folder: Path, queues: tuple[Queue, ...] = QUEUES)
     Raises:
         TimeoutError: Something did not start in time.
     """
-    os.environ["PYTHONPATH"] = str(ROOT)  # Pods of the laptop cluster see it, too.
+    # Pods of the laptop cluster see it, too.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     (folder / "ledger").mkdir(parents=True)
     async with AsyncExitStack() as stack:
         guard = stack.enter_context(ProcessGuard())
