@@ -234,15 +234,15 @@ class Producer:
         self._book.note(PLANNED, each.job_id)
 
         async def enqueue() -> None:
-            await self._arq.enqueue_job(
+            job = await self._arq.enqueue_job(
                 each.kind.function,
                 *each.kind.arguments,
                 _job_id=each.job_id,
                 _queue_name=each.queue,
                 _defer_by=each.defer_s or None,
             )
-            if self._orders.confirmations:
-                # None from arq means that there is such a job, in this server: it must be there after the confirmation.
+            if job is None or self._orders.confirmations:
+                # None means that there is such a job, or that the connection broke within the transaction.
                 exists = ("EXISTS", keys.JOB_PREFIX + each.job_id, keys.RESULT_PREFIX + each.job_id)
                 found = await self._confirmed.execute_command(*exists)
                 if not found:
