@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from arqube_queue import keys
 from benchmarks.chaos import kinds
-from benchmarks.chaos.faults import Explains, Struck
+from benchmarks.chaos.faults import Explains, Struck, Victims
 from benchmarks.chaos.ledger import REQUEUED, Job, Run
 from benchmarks.chaos.queues import Queue
 from benchmarks.chaos.remains import Key, KubeRemains, RedisRemains
@@ -141,7 +141,7 @@ def _ending_is_right(
     if ending == kinds.SUCCEEDED and not any(run.raised is False for run in job.runs):
         yield Violation(ONE_END, job_id, "it counts as completed, and never came to its end")
     said = {what for _, what in job.ends}
-    if len(said) > 1 and _explaining(struck, job.ends[0][0], job.ends[-1][0], None, completed=True) is None:
+    if len(said) > 1 and _explaining(struck, job.ends[0][0], job.ends[-1][0], (), completed=True) is None:
         yield Violation(ONE_END, job_id, "it was completed and became a dead letter")
     if job_id in redis.letters and job.payload not in ("-", redis.letters[job_id].payload):
         yield Violation(PAYLOAD, job_id, f"{redis.letters[job_id].payload} instead of {job.payload}")
@@ -158,14 +158,14 @@ def _repeated(job_id: str, job: Job, struck: Sequence[Struck], repeats: list[Rep
     for former, run in zip(job.runs, job.runs[1:], strict=False):
         ends = [at for at, _ in job.ends if at < run.began]
         if ends:
-            fault = _explaining(struck, min(ends), run.began, None, completed=True)
+            fault = _explaining(struck, min(ends), run.began, (), completed=True)
             if fault is None:
                 yield Violation(COMPLETED, job_id, f"it began at {run.began:.3f}, and was over at {min(ends):.3f}")
                 continue
-        elif asks and former.raised and former.attempt <= asks and former.told in (REQUEUED, None):
+        elif asks and former.raised and former.attempt <= asks:
             continue
         else:
-            fault = _explaining(struck, former.began, run.began, former.pid, completed=False)
+            fault = _explaining(struck, former.began, run.began, (former.pid, kinds.queue_of(job_id)), completed=False)
         if fault is None:
             yield Violation(
                 EXPLAINED, job_id, f"it began in {former.pid} at {former.began:.3f} and in {run.pid} at {run.began:.3f}"
@@ -175,19 +175,24 @@ def _repeated(job_id: str, job: Job, struck: Sequence[Struck], repeats: list[Rep
 
 
 def _explaining(
-    struck: Sequence[Struck], since: float, until: float, pid: int | None, *, completed: bool
+    struck: Sequence[Struck], since: float, until: float, where: Victims, *, completed: bool
 ) -> Struck | None:
-    """The latest blow within the time that explains why a run of the process ``pid`` was repeated."""
-    for blow in sorted(struck, key=lambda each: each.began, reverse=True):
-        if blow.began - EARLY_S > until or blow.healed + EARLY_S < since:
-            continue
-        if blow.explains is Explains.COMPLETED:
-            return blow
-        if completed:
-            continue
-        if blow.explains is Explains.RUNS or (blow.explains is Explains.VICTIMS and pid in blow.victims):
-            return blow
-    return None
+    """The blow within the time that explains why a run in the process and TaskQueue ``where`` was repeated.
+
+    One that struck the process itself goes before one that struck all, and a later one before an earlier one.
+    """
+    found = [
+        blow
+        for blow in struck
+        if blow.began - EARLY_S <= until
+        and blow.healed + blow.lingers_s + EARLY_S >= since
+        and (
+            blow.explains is Explains.COMPLETED
+            or (not completed and blow.explains is Explains.RUNS)
+            or (not completed and blow.explains is Explains.VICTIMS and set(where) & set(blow.victims))
+        )
+    ]
+    return max(found, key=lambda blow: (blow.explains is Explains.VICTIMS, blow.began), default=None)
 
 
 def _tries(job_id: str, job: Job, kind: kinds.Kind, struck: Sequence[Struck]) -> Iterator[Violation]:
@@ -249,6 +254,17 @@ def _left_in_kubernetes(kube: KubeRemains, queues: Sequence[Queue]) -> Iterator[
         yield Violation(NO_STRAYS, stray, "no TaskQueue wants it")
     if len(kube.holders) != 1 or not all(kube.holders.values()):
         yield Violation(NO_STRAYS, "Lease", f"one holder of one Lease is wanted, not {dict(kube.holders)}")
+
+
+def some_of_each(violations: Sequence[Violation], most: int) -> list[Violation]:
+    """The first ``most`` of each promise."""
+    counts: Counter[str] = Counter()
+    chosen = []
+    for violation in violations:
+        counts[violation.promise] += 1
+        if counts[violation.promise] <= most:
+            chosen.append(violation)
+    return chosen
 
 
 def history(job: Job) -> list[tuple[float, str]]:

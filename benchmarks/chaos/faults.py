@@ -37,7 +37,7 @@ class Explains(StrEnum):
     NOTHING = "nothing"
     """It must not cost a single run."""
     VICTIMS = "the victims' runs"
-    """Those in the processes that it names."""
+    """Those in the processes, or of the TaskQueues, that it names."""
     RUNS = "all runs"
     """Any: leases ended, or the ends of runs did not reach Redis."""
     COMPLETED = "all runs, and completed ones"
@@ -48,8 +48,8 @@ class NothingToStrikeError(Exception):
     """What the fault needs is not there: no worker runs, for example. The blow is left out of the count."""
 
 
-Victims = tuple[int, ...]
-"""Ids of the processes that are struck."""
+Victims = tuple[int | str, ...]
+"""Ids of the processes that are struck, or names of TaskQueues, all of whose workers are."""
 Inflict = Callable[["Stage", random.Random], AbstractAsyncContextManager[Victims]]
 """Strikes when it is entered and tells its victims; heals when it is left. Raises ``NothingToStrikeError``."""
 
@@ -64,6 +64,7 @@ class Fault:
         explains: Which repeats it explains.
         inflict: Strikes and heals.
         lasts_s: Shortest and longest time until it heals, in seconds; both 0 for what heals by itself.
+        lingers_s: For how long after that its victims may still be stopped because of it: pods that are asked to go.
         setups: On which set-ups of Redis it is possible.
         weight: How often it is drawn, beside the others.
     """
@@ -73,8 +74,9 @@ class Fault:
     explains: Explains
     inflict: Inflict
     lasts_s: tuple[float, float] = (0.0, 0.0)
+    lingers_s: float = 0.0
     setups: frozenset[Setup] = frozenset(Setup)
-    weight: float = 1.0
+    weight: int = 1
 
 
 class Blow(NamedTuple):
@@ -100,7 +102,8 @@ class Struck(NamedTuple):
         fault: The fault's name.
         explains: Which repeats it explains.
         began, healed: When, in seconds of this machine's monotonic clock.
-        victims: Ids of the processes that were struck; none where it is not about processes.
+        victims: Ids of the processes that were struck, or names of TaskQueues; none where it is not about workers.
+        lingers_s: As of the fault.
     """
 
     fault: str
@@ -108,6 +111,7 @@ class Struck(NamedTuple):
     began: float
     healed: float
     victims: Victims
+    lingers_s: float = 0.0
 
 
 class Catalogue:
@@ -129,6 +133,8 @@ class Catalogue:
         return declare
 
 
+GOING_S: Final = 30.0
+"""How long pods that are asked to go may stay: until new ones are ready, and a trouble of the API server is over."""
 ONLY_AOF: Final = frozenset({Setup.AOF})
 ONLY_SENTINEL: Final = frozenset({Setup.SENTINEL})
 

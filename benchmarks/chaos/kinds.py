@@ -43,10 +43,10 @@ HOPELESS_TRIES: Final = 3
 TIMEOUT_S: Final = 0.5
 
 _KINDS: Final = (
-    Kind("noop", 0.79, "noop"),
-    Kind("nap", 0.12, "nap", (0.02,)),
-    Kind("long", 0.006, "nap", (2.0,)),
-    Kind("longer", 0.0005, "nap", (7.0,)),
+    Kind("noop", 0.736, "noop"),
+    Kind("nap", 0.16, "nap", (0.05,)),
+    Kind("long", 0.02, "nap", (2.0,)),
+    Kind("longer", 0.001, "nap", (7.0,)),
     Kind("asks", 0.015, "asks", (ASKED,), asks=ASKED),
     Kind("flaky", 0.015, "flaky", (ASKED,), asks=ASKED),
     Kind("fails", 0.012, "fails", endings=frozenset({"failed"})),
@@ -80,4 +80,4 @@ def kind_of(job: str) -> Kind | None:
 
 def queue_of(job: str) -> str:
     """The TaskQueue of the job with this id."""
-    return job.split(".")[0]
+    return job.split(":")[2] if job.startswith(CRON) else job.split(".")[0]

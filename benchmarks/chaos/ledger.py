@@ -23,7 +23,7 @@ PLANNED: Final = "P"
 ACKNOWLEDGED: Final = "A"
 """Redis has the job for good."""
 CANCELLED: Final = "K"
-"""Redis took the wish to cancel it."""
+"""The producer is about to ask for its cancellation."""
 STARTED: Final = "S"
 """Its code began; followed by the number of its try."""
 RETURNED: Final = "E"
@@ -140,7 +140,8 @@ def _read_worker(jobs: Mapping[str, Job], lines: Iterable[str], pid: int) -> Non
         elif what in (RETURNED, RAISED):
             latest[job_id].raised = what == RAISED
         else:
-            if job_id in latest:
+            # An end without a run before it is that of a try which was refused.
+            if job_id in latest and latest[job_id].told is None:
                 run = latest[job_id]
                 run.told, run.told_at = what, float(at)
             if what != REQUEUED:

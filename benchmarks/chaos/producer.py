@@ -36,7 +36,7 @@ BY_CLIENT: Final = 0.02
 """The share of jobs that arq's own client enqueues."""
 BURSTS: Final = 0.3
 """The share of jobs that come in bursts."""
-PERSISTENCE_S: Final = 60.0
+PERSISTENCE_S: Final = 240.0
 """How long after the end of the load an enqueue is repeated."""
 CONFIRM_MS: Final = 1000
 MARK: Final = "chaos:mark"
@@ -149,6 +149,7 @@ class Producer:
         self._line = HeldConnection(self._redis)
         self._confirmed = Confirmed(HeldConnection(self._redis), orders.confirmations)
         self._payloads: list[bytes] = []
+        self._moved: list[str] = []
         self._arq = ArqRedis(
             connection_pool=self._redis.connection_pool, job_serializer=self._serialize, job_deserializer=None
         )
@@ -171,6 +172,7 @@ class Producer:
                 for each in batch:
                     if each.kind.name == "cancelled":
                         group.create_task(self._cancel(each))
+        await self._repeat(self._forget)
         await self._redis.aclose()
 
     def _batches(self, begin: float) -> Iterator[list[Planned]]:
@@ -209,7 +211,7 @@ class Producer:
 
         async def move() -> None:
             answer = await outbox.move(
-                self._confirmed,  # type: ignore[arg-type] - it executes commands, which is all that is asked of it
+                self._confirmed,  # type: ignore[arg-type]  # It executes commands, and no more is asked of it.
                 entries,
                 until_ms=timestamp_ms() + 86_400_000,
                 life_ms=payload_life.DEFAULT_LIFE_MS,
@@ -219,22 +221,28 @@ class Producer:
 
         if await self._repeat(move):
             self._book.note_all(ACKNOWLEDGED, names)
+            self._moved += [entry.token for entry in entries]
             with suppress(*ERRORS):
-                await outbox.forget(self._redis, [entry.token for entry in entries])
+                await self._forget()
+
+    async def _forget(self) -> None:
+        if self._moved:
+            await outbox.forget(self._redis, self._moved)
+            self._moved.clear()
 
     async def _enqueue(self, each: Planned) -> None:
         self._book.note(PLANNED, each.job_id)
 
         async def enqueue() -> None:
-            await self._arq.enqueue_job(
+            job = await self._arq.enqueue_job(
                 each.kind.function,
                 *each.kind.arguments,
                 _job_id=each.job_id,
                 _queue_name=each.queue,
                 _defer_by=each.defer_s or None,
             )
-            if self._orders.confirmations:
-                # None from arq means that there is such a job, in this server: it must be there after the confirmation.
+            if job is None or self._orders.confirmations:
+                # None means that there is such a job, or that the connection broke within the transaction.
                 exists = ("EXISTS", keys.JOB_PREFIX + each.job_id, keys.RESULT_PREFIX + each.job_id)
                 found = await self._confirmed.execute_command(*exists)
                 if not found:
@@ -256,9 +264,9 @@ class Producer:
 
     async def _cancel(self, each: Planned) -> None:
         await asyncio.sleep(self._chance.uniform(0.0, 2.0))
+        self._book.note(CANCELLED, each.job_id)  # Before: Redis may do it, and its answer get lost.
         with suppress(*ERRORS):
             await queue_jobs.cancel(self._redis, each.queue, each.job_id)
-            self._book.note(CANCELLED, each.job_id)
 
 
 def _payload(each: Planned, now_ms: int) -> bytes:

@@ -10,7 +10,7 @@ from arqube_operator.kube.client import TASK_QUEUES
 from arqube_queue import environment as env
 from benchmarks.chaos.clocks import Clock
 
-LEASE_S: Final = 4.0
+LEASE_S: Final = 5.0
 """Shorter than the default, as a run is short."""
 UNKNOWN_FUNCTION_GRACE_S: Final = 3.0
 SHUTDOWN_S: Final = 5.0
@@ -27,6 +27,7 @@ class Queue:
         least, most: Bounds of the number of workers.
         concurrency: Jobs that a worker runs at once.
         share: Of all jobs.
+        settings: The class of the app's settings.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Queue:
     most: int
     concurrency: int
     share: float
+    settings: str = "WorkerSettings"
 
     @property
     def key(self) -> str:
@@ -43,7 +45,7 @@ class Queue:
 
 QUEUES: Final = (
     Queue("bulk", 0, 3, 50, 0.75),
-    Queue("steady", 1, 2, 50, 0.2),
+    Queue("steady", 1, 2, 50, 0.2, "WithCron"),
     Queue("narrow", 0, 2, 10, 0.05),
 )
 
@@ -55,7 +57,8 @@ def manifest(queue: Queue, redis: dict[str, Any], ledger: Path, *, image: str = 
         env.UNKNOWN_FUNCTION_GRACE: f"{UNKNOWN_FUNCTION_GRACE_S:g}",
         env.UVLOOP: "true",
         "ARQUBE_LOG_LEVEL": "WARNING",
-        "CHAOS_LEDGER": str(ledger),
+        # A URL: the kubelet gives pods a /tmp of their own, and finds such paths in variables.
+        "CHAOS_LEDGER": ledger.as_uri(),
         **Clock(ledger.parent, queue.name).variables(),
     }
     container = {"name": "worker", "env": [{"name": name, "value": value} for name, value in variables.items()]}
@@ -68,7 +71,7 @@ def manifest(queue: Queue, redis: dict[str, Any], ledger: Path, *, image: str = 
             "queueName": queue.key,
             "worker": {
                 "image": image,
-                "settings": "chaos_app.WorkerSettings",
+                "settings": f"chaos_app.{queue.settings}",
                 "concurrency": queue.concurrency,
                 "podTemplate": {"spec": {"containers": [container]}},
             },

@@ -15,7 +15,7 @@ def recoveries(struck: Sequence[Struck], verdict: Verdict, jobs: Mapping[str, Jo
     """For each fault, the seconds of each of its blows.
 
     For one with victims, until the last of their interrupted jobs began again, counted from the blow; for any other,
-    from its healing until the next job began.
+    from its healing until the next job began; one after which another blow fell before that tells nothing.
     """
     starts = sorted(run.began for job in jobs.values() for run in job.runs)
     found: defaultdict[str, list[float]] = defaultdict(list)
@@ -26,6 +26,6 @@ def recoveries(struck: Sequence[Struck], verdict: Verdict, jobs: Mapping[str, Jo
                 found[blow.fault].append(max(again))
             continue
         following = bisect_left(starts, blow.healed)
-        if following < len(starts):
+        if following < len(starts) and not any(blow.healed < each.began < starts[following] for each in struck):
             found[blow.fault].append(starts[following] - blow.healed)
     return dict(found)

@@ -75,14 +75,15 @@ async def stopped(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]
     os.kill(server.pid, signal.SIGCONT)
 
 
-@REDIS_FAULTS.fault("redis: CLIENT PAUSE", Part.REDIS, Explains.RUNS, lasts_s=(0.5, 3.0), setups=ONLY_AOF)
+@REDIS_FAULTS.fault("redis: CLIENT PAUSE", Part.REDIS, Explains.RUNS, setups=ONLY_AOF)
 async def paused(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
-    """All commands of all clients wait."""
+    """All commands of all clients wait, also the one that would end it: it ends by itself."""
     (server,) = stage.redis.servers
+    seconds = chance.uniform(0.5, 3.0)
     async with _direct(stage, server) as redis:
-        await redis.execute_command("CLIENT", "PAUSE", 10_000, "ALL")
-        yield ()
-        await redis.execute_command("CLIENT", "UNPAUSE")
+        await redis.execute_command("CLIENT", "PAUSE", int(seconds * 1000), "ALL")
+    yield ()
+    await asyncio.sleep(seconds)
 
 
 @REDIS_FAULTS.fault("redis: brief CLIENT PAUSE of writes", Part.REDIS, Explains.NOTHING, lasts_s=BRIEF_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 import tempfile
 import time
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from arqube_operator.kube.client import TASK_QUEUES
+from arqube_operator.kube.client import TASK_QUEUES, ApiError
 from benchmarks.chaos import checker, ledger, remains
 from benchmarks.chaos.checker import CONVERGED, NO_STRAYS, Verdict, Violation
 from benchmarks.chaos.faults import Fault, NothingToStrikeError, Setup, Struck
@@ -98,8 +99,8 @@ class Report:
         }
 
 
-async def perform(wanted: Wanted, say: Callable[[str], None]) -> Report:
-    """Set the stage, run, and judge.
+async def perform(wanted: Wanted, say: Callable[[str], None], *, keep: Path | None = None) -> Report:
+    """Set the stage, run, and judge. Books and logs of a run that broke a promise are moved to the folder ``keep``.
 
     Raises:
         TimeoutError: The stage could not be set.
@@ -125,10 +126,13 @@ async def perform(wanted: Wanted, say: Callable[[str], None]) -> Report:
             left = await _delete_all(stage)
         jobs = await asyncio.to_thread(ledger.read, folder / "ledger")
         verdict = checker.judge(jobs, striking.result(), redis, kube, stage.queues)
-        left += [Violation(NO_STRAYS, "process", each) for each in remains.processes_of(folder)]
-    if drain_s is None:
-        left.append(Violation(CONVERGED, "all", f"not at rest {DRAIN_S:g} s after load and blows: {kube.replicas}"))
-    verdict.violations.extend(left)
+        verdict.violations.extend(left)
+        verdict.violations.extend(Violation(NO_STRAYS, "process", each) for each in remains.processes_of(folder))
+        if drain_s is None:
+            text = f"not at rest {DRAIN_S:g} s after load and blows: {kube.replicas}"
+            verdict.violations.append(Violation(CONVERGED, "all", text))
+        if verdict.violations and keep is not None:
+            await asyncio.to_thread(shutil.copytree, folder, keep / f"seed-{wanted.seed}", dirs_exist_ok=True)
     return Report(
         wanted, striking.result(), recoveries(striking.result(), verdict, jobs), drain_s, seconds, verdict, jobs
     )
@@ -171,7 +175,7 @@ async def _until_at_rest(stage: Stage, since: float) -> float | None:
 
 
 async def _is_at_rest(stage: Stage) -> bool:
-    with suppress(RedisError, OSError, TimeoutError, NothingToStrikeError):
+    with suppress(RedisError, OSError, TimeoutError, NothingToStrikeError, ApiError):
         async with stage.redis.direct(await stage.redis.primary()) as redis:
             if any([await redis.zcard(queue.key) for queue in stage.queues]):
                 return False

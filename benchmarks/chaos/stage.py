@@ -112,7 +112,9 @@ class Stage:
         deadline = time.monotonic() + READY_S
         while not await self._is_ready():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the TaskQueues were not ready within {READY_S:g} s")
+                task_queues, _ = await self.kube.list(TASK_QUEUES, NAMESPACE)
+                told = [each.get("status", {}).get("conditions") for each in task_queues]
+                raise TimeoutError(f"the TaskQueues were not ready within {READY_S:g} s: {told}")
             await asyncio.sleep(LOOK_S)
 
     async def _is_ready(self) -> bool:
@@ -130,7 +132,8 @@ async def staged(setup: Setup, folder: Path, queues: tuple[Queue, ...] = QUEUES)
     Raises:
         TimeoutError: Something did not start in time.
     """
-    os.environ["PYTHONPATH"] = str(ROOT)  # Pods of the laptop cluster see it, too.
+    # Pods of the laptop cluster see it, too.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     (folder / "ledger").mkdir(parents=True)
     async with AsyncExitStack() as stack:
         guard = stack.enter_context(ProcessGuard())

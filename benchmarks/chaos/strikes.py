@@ -14,6 +14,8 @@ from benchmarks.chaos.stage import Stage
 
 HEAL_S: Final = 60.0
 """Longest time that a fault may take to strike and to heal, beside what it lasts."""
+CALM_S: Final = 1.5
+"""Between two blows to one part of the whole, so that work goes on meanwhile."""
 
 
 async def strike(
@@ -41,7 +43,9 @@ async def strike(
             except NothingToStrikeError as error:
                 say(f"{fault.name}: {error}")
             else:
-                struck.append(Struck(fault.name, fault.explains, began, time.monotonic(), victims))
+                healed = time.monotonic()
+                struck.append(Struck(fault.name, fault.explains, began, healed, victims, fault.lingers_s))
+                await asyncio.sleep(CALM_S)
 
     async with asyncio.TaskGroup() as group:
         for blow in blows:

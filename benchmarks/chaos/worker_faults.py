@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import Final
 
 from arqube_operator.kube.client import PODS
-from benchmarks.chaos.faults import Catalogue, Explains, NothingToStrikeError, Part, Victims
+from benchmarks.chaos.faults import GOING_S, Catalogue, Explains, NothingToStrikeError, Part, Victims
+from benchmarks.chaos.insist import insist
 from benchmarks.chaos.queues import LEASE_S, NAMESPACE
 from benchmarks.chaos.stage import Stage, Worker
 
@@ -18,7 +19,7 @@ WORKER_FAULTS: Final = Catalogue()
 
 
 async def _any(stage: Stage, chance: random.Random) -> Worker:
-    workers = await stage.workers()
+    workers = await insist(stage.workers) or []
     if not workers:
         raise NothingToStrikeError("no worker runs")
     return chance.choice(workers)
@@ -41,7 +42,7 @@ async def killed(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
 async def all_killed(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
     """All workers of one TaskQueue at once."""
     queue = (await _any(stage, chance)).queue
-    victims = tuple(worker.pid for worker in await stage.workers() if worker.queue == queue)
+    victims = tuple(worker.pid for worker in await insist(stage.workers) or [] if worker.queue == queue)
     for pid in victims:
         _signal(pid, signal.SIGKILL)
     yield victims
@@ -55,11 +56,11 @@ async def terminated(stage: Stage, chance: random.Random) -> AsyncIterator[Victi
     yield (worker.pid,)
 
 
-@WORKER_FAULTS.fault("worker: pod deleted", Part.WORKERS, Explains.VICTIMS)
+@WORKER_FAULTS.fault("worker: pod deleted", Part.WORKERS, Explains.VICTIMS, lingers_s=GOING_S)
 async def deleted(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
     """As by a drain of its node: SIGTERM, and another pod in its place."""
     worker = await _any(stage, chance)
-    await stage.kube.delete(PODS, NAMESPACE, worker.pod)
+    await insist(lambda: stage.kube.delete(PODS, NAMESPACE, worker.pod), settled=(404,))
     yield (worker.pid,)
 
 

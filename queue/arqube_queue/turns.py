@@ -196,6 +196,7 @@ class Turn(NamedTuple):
         more: There may be more due jobs which the turn did not come to look at.
         running: Due jobs that it passed by, as they run here or elsewhere.
         to_abort: Ids of running jobs that somebody wants aborted.
+        redis_ms: The present in Unix milliseconds, as Redis has it.
     """
 
     ended: list[bool]
@@ -205,6 +206,7 @@ class Turn(NamedTuple):
     more: bool
     running: int
     to_abort: list[str]
+    redis_ms: int
 
 
 class Turns:
@@ -255,7 +257,7 @@ class Turns:
 
         Args:
             ends: The runs that are done.
-            now_ms: The present in Unix milliseconds; the worker's, as in arq.
+            now_ms: The present in Unix milliseconds, by which jobs are due; the worker's, as in arq.
             limit: Free slots.
             running: Ids of jobs that run here and may be aborted.
 
@@ -274,7 +276,7 @@ class Turns:
         flat += running
         self._unanswered = self._unanswered or limit > 0
         answer = await _TURN(self._redis, self._keys, flat)
-        statuses, flat_leases, next_due, self._start, passed_by, to_abort = answer
+        statuses, flat_leases, next_due, self._start, passed_by, to_abort, redis_ms = answer
         self._unanswered = False
         leases = []
         if flat_leases:
@@ -293,4 +295,5 @@ class Turns:
             limit > len(leases) and self._start > 0,
             passed_by,
             [job_id.decode() for job_id in to_abort],
+            redis_ms,
         )

@@ -16,6 +16,7 @@ from arq.worker import JobExecutionFailed, Retry, RetryJob
 from arqube_queue import turns
 from arqube_queue.turns import Death, End
 from arqube_worker import logs, retries
+from arqube_worker.clock import QueueClock
 from arqube_worker.recording import Recorder
 from arqube_worker.results import Results
 from arqube_worker.retries import RetryPolicy
@@ -45,14 +46,22 @@ class Endings:
     Args:
         worker: Whose settings count.
         name: Of the worker.
+        clock: By which jobs are due.
         retry_policy: For functions without one of their own; None for none.
         max_tries: As the settings say it; None where they do not.
     """
 
     def __init__(
-        self, worker: arq.worker.Worker, *, name: str, retry_policy: RetryPolicy | None, max_tries: int | None
+        self,
+        worker: arq.worker.Worker,
+        *,
+        name: str,
+        clock: QueueClock,
+        retry_policy: RetryPolicy | None,
+        max_tries: int | None,
     ) -> None:
         self._worker = worker
+        self._clock = clock
         self._results = Results(worker)
         self._recorder = Recorder(name)
         self._rules: dict[str, _Rules] = {}
@@ -184,7 +193,7 @@ class Endings:
     def _again(self, run: Run, defer_ms: int | None, keep_ms: int, error: str) -> tuple[End, Outcome]:
         """The job runs again, and this try counts."""
         tries = run.attempt if run.attempt != run.lease.tries else None
-        due_ms = timestamp_ms() + defer_ms if defer_ms else None
+        due_ms = self._clock.now_ms() + defer_ms if defer_ms else None
         record = self._recorder.tries(run, "retried", error)
         end = turns.requeue(run.lease, record=record, due_ms=due_ms, tries=tries, keep_in_progress_ms=keep_ms)
         return end, Outcome.RETRIED

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import arq.worker
 from arq.jobs import SerializationError, deserialize_job_raw
-from arq.utils import ms_to_datetime, timestamp_ms
+from arq.utils import ms_to_datetime
 from arq.worker import JobExecutionFailed
 
 from arqube_queue import turns
 from arqube_queue.leases import LeaseKeeper
 from arqube_queue.turns import End, Lease
 from arqube_worker import logs, runs
+from arqube_worker.clock import QueueClock
 from arqube_worker.deadlines import Deadlines
 from arqube_worker.drain import Drain
 from arqube_worker.endings import Endings
@@ -64,6 +65,7 @@ class JobRunner(arq.worker.Worker):
 
     Attributes:
         name: Of the worker.
+        clock: By which jobs are due.
         endings: Says how runs end.
         done: Runs whose end Redis does not know yet, in order.
         runs: Those whose code is not over.
@@ -83,7 +85,10 @@ class JobRunner(arq.worker.Worker):
         self.done: deque[Ended] = deque()
         self.runs: dict[Run, None] = {}
         self.spans: Spans | None = None
-        self.endings = Endings(self, name=name, retry_policy=retry_policy, max_tries=options.get("max_tries"))
+        self.clock = QueueClock()
+        self.endings = Endings(
+            self, name=name, clock=self.clock, retry_policy=retry_policy, max_tries=options.get("max_tries")
+        )
         self._deadlines: Deadlines[Run] = Deadlines(self.loop, lambda run: run.cancel(Cause.TIMEOUT))
 
     def run_ended(self) -> None:
@@ -114,7 +119,7 @@ class JobRunner(arq.worker.Worker):
             run.span = self.spans.of(run, getattr(function, "coroutine", None), kwargs)
         if self.allow_abort_jobs and run.score == ABORTED_SCORE and not lease.aborted:
             # Its client has moved it to the front and is about to say why.
-            soon_ms = timestamp_ms() + ABORT_PENDING_MS
+            soon_ms = self.clock.now_ms() + ABORT_PENDING_MS
             end = turns.requeue(lease, record=lease.former or b"", due_ms=soon_ms, tries=lease.tries - 1)
             self._end(run, end, Outcome.PUT_BACK)
         elif self.allow_abort_jobs and lease.aborted:

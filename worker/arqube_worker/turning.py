@@ -8,7 +8,6 @@ import time
 from typing import Any, Final
 
 from arq.connections import ArqRedis
-from arq.utils import timestamp_ms
 from redis.exceptions import AuthenticationError, ReadOnlyError, RedisError, ResponseError
 
 from arqube_queue import aborts, open_jobs, payload_life, turns
@@ -114,9 +113,10 @@ class TurnTaker(JobRunner):
         self._looks += limit > 0
         batch = self._batch()
         self._in_doubt, in_doubt = max(self._in_doubt, len(batch)), self._in_doubt
-        now_ms = timestamp_ms()
+        now_ms = self.clock.now_ms()
         turn = await self._turns.take([one.end for one in batch], now_ms=now_ms, limit=limit, running=running)
         self._in_doubt = 0
+        self.clock.told(turn.redis_ms, asked_at=now)
         self.metrics.turns += 1
         self.health.redis_answered("taking a turn")
         for number, one in enumerate(batch):

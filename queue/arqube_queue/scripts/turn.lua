@@ -10,7 +10,8 @@
 --       of those by their ends, tries of jobs that have not ended.
 -- ARGV: settings, then the runs' ends, each an operation with its arguments, then ids of running jobs that may be aborted.
 -- Returns: {status an end}, {id, due, tries, payload or nil, aborted, former tries or nil, ...}, due time of the next deferred job or -1,
---          rank from which to look next time, due jobs passed by as they run, {ids of running jobs that are to be aborted}.
+--          rank from which to look next time, due jobs passed by as they run, {ids of running jobs that are to be aborted},
+--          the time in ms.
 local queue, dead, sightings, heartbeats, records, record_ends, open = unpack(KEYS)
 local call, try = redis.call, redis.pcall -- this comes tens of times a job
 local at = 0
@@ -330,4 +331,4 @@ if aborts then
     if call('ZSCORE', abort, id) then to_abort[#to_abort + 1] = id end
   end
 end
-return {statuses, leased, next_due, next_start, running, to_abort}
+return {statuses, leased, next_due, next_start, running, to_abort, server_now}
