@@ -110,6 +110,7 @@ async def made_after(stage: Stage, version: str, until: Callable[[], Awaitable[A
     counting = asyncio.create_task(count())
     try:
         await eventually(until, within_s=SLOW_S, every_s=0.2)
+        assert not counting.done(), "the counting has ended too soon"
     finally:
         counting.cancel()
         await asyncio.gather(counting, return_exceptions=True)
@@ -124,8 +125,8 @@ async def test_a_task_queue_whose_end_nobody_told_gets_no_workers(stage: Stage, 
     stage.fake.faults.silence_watches()
     await stage.client.delete(TASK_QUEUES, NAMESPACE, NAME)
     await eventually(lambda: stage.has(None), within_s=SLOW_S)  # type: ignore[arg-type]
-    _, version = await stage.client.list(DEPLOYMENTS, NAMESPACE)
     stage.fake.compact()
+    _, version = await stage.client.list(DEPLOYMENTS, NAMESPACE)
     stage.fake.faults.let_watches_speak()
 
     assert await made_after(stage, version, stage.forgets, eventually) == 0
