@@ -91,6 +91,11 @@ def sum_up(runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def is_clean(summary: dict[str, Any]) -> bool:
+    """There were runs, all came to their ends, and no promise was broken in any."""
+    return summary["runs"] > 0 and not summary["broken_off"] and not any(summary["violations"].values())
+
+
 def table(summary: dict[str, Any]) -> str:
     """The sums, for people, in Markdown."""
     lines = ["| fault | blows | runs repeated | work went on after: median, most |", "|---|---|---|---|"]
@@ -120,7 +125,7 @@ def main() -> int:
     print(f"{summary['jobs']:,} jobs, {summary['blows']} blows in {summary['runs']} runs\n\n{table(summary)}")
     if chosen.chart:
         draw_chart(summary, chosen.chart)
-    return 1 if summary["broken_off"] or any(summary["violations"].values()) else 0
+    return 0 if is_clean(summary) else 1
 
 
 def _write(path: Path, found: dict[str, Any]) -> None:
