@@ -67,7 +67,12 @@ class Operator:
                 runners.append(await self._serve_console(self._settings.console, elector))
             pulse = asyncio.create_task(self._pulse(), name="pulse")
             self._elector_runs = True
-            log.info("operator.started", identity=self._settings.identity, namespaces=self._settings.scopes)
+            log.info(
+                "operator.started",
+                identity=self._settings.identity,
+                namespaces=self._settings.scopes,
+                selector=self._settings.watch_label_selector,
+            )
             try:
                 await elector.lead(lambda: self._act(client))
             finally:
@@ -116,7 +121,8 @@ class Operator:
         executor = Executor(client, events)
         image = self._settings.runtime_image
         controller = Controller(queue, cache, observer, resolver, executor, self._metrics, image)
-        self._watches = watches = Watches(cache, self._settings.scopes, self._settings.kubeconfig)
+        scopes, selector = self._settings.scopes, self._settings.watch_label_selector
+        self._watches = watches = Watches(cache, scopes, selector, self._settings.kubeconfig)
         self._metrics.leader.set(1)
         log.info("leadership.started", identity=self._settings.identity)
         try:
@@ -147,7 +153,7 @@ class Operator:
     async def _resync(self, client: KubeClient, cache: ClusterCache) -> Versions:
         while True:
             try:
-                return await cache.resync(client, self._settings.scopes)
+                return await cache.resync(client, self._settings.scopes, self._settings.watch_label_selector)
             except ApiError as error:
                 log.warning("resync.failed", error=str(error), retry_in_s=RESYNC_RETRY_S)
                 await asyncio.sleep(RESYNC_RETRY_S)

@@ -86,7 +86,8 @@ class ClusterCache:
         """
         metadata = body["metadata"]
         key = Key(metadata["namespace"], metadata["name"])
-        if not self._is_news(("taskqueue", key, ""), metadata, gone):
+        # The answer to a write may come after the event that tells that the TaskQueue is gone or no longer ours.
+        if (written and key not in self._task_queues) or not self._is_news(("taskqueue", key, ""), metadata, gone):
             return
         known = self._task_queues.pop(key, None)
         if not gone:
@@ -104,7 +105,7 @@ class ClusterCache:
         if not gone:
             self._deployments[key] = read_deployment(body)
         if self._deployments.get(key) != known:
-            self._wake(key)
+            self._wake_owner(key)
 
     def put_scale(self, key: Key, scale: Mapping[str, Any]) -> None:
         """Take in the answer to a write of ``/scale``, which comes before the event that tells the same."""
@@ -129,17 +130,22 @@ class ClusterCache:
         if not pods:
             del self._pods[key]
         if changed:
-            self._wake(key)
+            self._wake_owner(key)
 
-    async def resync(self, client: KubeClient, namespaces: tuple[str | None, ...]) -> Versions:
+    async def resync(
+        self, client: KubeClient, namespaces: tuple[str | None, ...], task_queue_selector: str = ""
+    ) -> Versions:
         """List everything in ``namespaces`` (None is all of them) and forget what is gone; where to watch from.
+
+        Of the TaskQueues those are ours that ``task_queue_selector`` selects. The Deployments and pods of all are kept,
+        as they do not carry their TaskQueue's labels: so they are known already when a TaskQueue becomes ours.
 
         Raises:
             ApiError: A list failed; what was known stays.
         """
         versions: Versions = {}
         for kind, resource, selector, put in (
-            ("taskqueue", TASK_QUEUES, "", self.put_task_queue),
+            ("taskqueue", TASK_QUEUES, task_queue_selector, self.put_task_queue),
             ("deployment", DEPLOYMENTS, WORKER_SELECTOR, self.put_deployment),
             ("pod", PODS, WORKER_SELECTOR, self.put_pod),
         ):
@@ -162,10 +168,16 @@ class ClusterCache:
             del self._versions[of_kind, key, pod]
             if kind == "taskqueue":
                 self._task_queues.pop(key, None)
+                self._wake(key)
             elif kind == "deployment":
                 self._deployments.pop(key, None)
             else:
                 self._pods.get(key, {}).pop(pod, None)
+            self._wake_owner(key)
+
+    def _wake_owner(self, key: Key) -> None:
+        """Tell that something of a TaskQueue changed, if that is ours."""
+        if key in self._task_queues:
             self._wake(key)
 
     def _is_news(self, which: tuple[str, Key, str], metadata: Mapping[str, Any], gone: bool) -> bool:
