@@ -57,7 +57,7 @@ class Operator:
         Raises:
             ApiError: There is no cluster to talk to.
         """
-        client = await KubeClient.from_config(self._settings.kubeconfig)
+        client = await KubeClient.from_config(self._settings.kubeconfig, self._metrics.api_answered)
         elector = LeaderElector(client, self._settings.namespace, self._settings.lease_name, self._settings.identity)
         runners = [web.AppRunner(server.application(self._metrics.registry, self._health, self._readiness))]
         try:
