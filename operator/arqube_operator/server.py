@@ -17,10 +17,10 @@ def application(
 
     async def metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        # Tens of thousands of series take a second: the loop must go on meanwhile.
-        # Prometheus' own parameter: a look at a few series of the process need not wait for those of all TaskQueues.
+        # Prometheus' own parameter: who wants a few series of the process need not wait for those of all TaskQueues.
         names = request.query.getall("name[]", [])
         chosen = registry.restricted_registry(names) if names else registry
+        # Tens of thousands of series take a second: the loop must go on meanwhile.
         body = await asyncio.to_thread(encode, chosen)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
@@ -33,6 +33,6 @@ def application(
 
     app = web.Application()
     app.router.add_get("/metrics", metrics)
-    app.router.add_get("/healthz", check(healthy))
-    app.router.add_get("/readyz", check(ready))
+    app.router.add_get("/healthz", check(healthy))  # type: ignore[arg-type]
+    app.router.add_get("/readyz", check(ready))  # type: ignore[arg-type]
     return app
