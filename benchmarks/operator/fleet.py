@@ -89,6 +89,7 @@ class Fleet:
         self._servers = servers
         self._connections: list[Redis] = [server.connect() for server in servers]
         self._places: dict[str, int] = {}
+        self._shards: dict[str, str] = {}
         self._workers: dict[str, list[Worker]] = {}
         self._numbers: dict[str, int] = {}
         self._changed: asyncio.Queue[str] = asyncio.Queue()
@@ -98,6 +99,10 @@ class Fleet:
     def size(self) -> int:
         """TaskQueues in all."""
         return len(self.idle) + len(self.busy)
+
+    def size_of(self, shard: str) -> int:
+        """TaskQueues whose label ``shard`` has that value."""
+        return list(self._shards.values()).count(shard)
 
     @property
     def pods(self) -> int:
@@ -162,7 +167,7 @@ class Fleet:
                 },
             },
         }
-        shard = SHARDS[number // len(self._servers) % len(SHARDS)]
+        shard = self._shards[name] = SHARDS[number // len(self._servers) % len(SHARDS)]
         labels = {"team": "payments", "app.kubernetes.io/part-of": "shop", "shard": shard}
         metadata = {"name": name, "labels": labels}
         body = {"apiVersion": TASK_QUEUES.api_version, "kind": TASK_QUEUES.kind, "metadata": metadata, "spec": spec}

@@ -85,7 +85,9 @@ async def bursts(fleet: Fleet, number: int, pause_s: float) -> dict[str, float]:
         await fleet.drain(name)
 
     async with asyncio.TaskGroup() as group:
-        for name in random.sample(fleet.idle, min(number, len(fleet.idle))):
+        # Those that still have workers of a former burst may need no more.
+        asleep = [name for name in fleet.idle if fleet.scaled.get(name, (0,))[0] == 0]
+        for name in random.sample(asleep, min(number, len(asleep))):
             group.create_task(burst(name))
             await asyncio.sleep(random.expovariate(1 / pause_s))
     return {

@@ -36,6 +36,8 @@ URGENT_WORKERS: Final = 4
 """Those beside them for queues that jobs have just come to, while the others have thousands to look at."""
 COUNTS_PER_S: Final = 100
 """TaskQueues whose counts are written in a second, at most: with many of them each waits longer for the API server."""
+FIRST_APPLIES_PER_S: Final = 20
+"""Deployments that a new leader applies anew in a second, though they seem to be as they should."""
 RETRY_UNREAD_S: Final = 5.0
 """Pause between looks at TaskQueues whose Redis address cannot be made, such as for want of a Secret."""
 
@@ -162,6 +164,7 @@ class Controller:
             pods=self._cache.pods(key),
             memory=self._memory(key, known.identity.uid),
             counts_interval_s=max(COUNTS_INTERVAL_S, len(self._memories) / COUNTS_PER_S),
+            first_applies_s=len(self._cache) / FIRST_APPLIES_PER_S,
         )
         address = await self._addresses.resolve(key.namespace, spec.redis)
         if isinstance(address, Problem):

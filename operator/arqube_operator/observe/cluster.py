@@ -63,6 +63,10 @@ class ClusterCache:
         self._pods: dict[Key, dict[str, Pod]] = {}
         self._versions: dict[tuple[str, Key, str], int] = {}
 
+    def __len__(self) -> int:
+        """How many TaskQueues there are."""
+        return len(self._task_queues)
+
     def keys(self) -> tuple[Key, ...]:
         """The TaskQueues there are, in no order."""
         return tuple(self._task_queues)
