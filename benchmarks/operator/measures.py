@@ -22,7 +22,7 @@ PIPELINES: Final = "arqube_operator_redis_pipelines"
 PASSES: Final = "arqube_operator_reconcile_duration_seconds"
 _COUNTED: Final = (
     *(f"{TICKS}_{part}" for part in ("bucket", "count")),
-    *(f"{PASSES}_{part}" for part in ("bucket", "count")),
+    *(f"{PASSES}_{part}" for part in ("sum", "count")),
     f"{PIPELINES}_total",
 )
 

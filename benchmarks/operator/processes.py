@@ -88,14 +88,7 @@ class Operator:
 
     async def get(self, path: str, *query: tuple[str, str]) -> str:
         """What it answers; empty before it listens, and where all is not well."""
-        try:
-            async with (
-                aiohttp.ClientSession() as session,
-                session.get(f"http://127.0.0.1:{self.port}{path}", params=query) as answer,
-            ):
-                return await answer.text() if answer.ok else ""
-        except aiohttp.ClientConnectionError:
-            return ""
+        return await page(self.port, path, *query)
 
     async def api_requests(self) -> Counter[str]:
         """Requests to the API server so far, by verb and resource, as in ``patch deployments/scale``."""
@@ -136,6 +129,18 @@ async def operator(folder: Path, kubeconfig: Path, **environment: str) -> AsyncI
     }
     async with _running(folder, "arqube_operator", **ours, **environment) as process:
         yield Operator(process, port)
+
+
+async def page(port: int, path: str, *query: tuple[str, str]) -> str:
+    """What is answered on a port of this machine; empty before somebody listens, and where all is not well."""
+    try:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{port}{path}", params=query) as answer,
+        ):
+            return await answer.text() if answer.ok else ""
+    except aiohttp.ClientConnectionError:
+        return ""
 
 
 async def until(holds: Callable[[], Awaitable[bool]], what: str, *, timeout_s: float, pause_s: float = 0.1) -> None:
