@@ -49,10 +49,11 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     parser.add_argument("--output", type=Path, help="write the JSON to this file")
     parser.add_argument("--chart", type=Path, help="draw the laws into this PNG")
-    parser.add_argument("--draw", type=Path, metavar="JSON", help="measure nothing: take the figures of this file")
+    parser.add_argument("--page", type=Path, help="write the tables into this page, between its marks")
+    parser.add_argument("--figures", type=Path, metavar="JSON", help="measure nothing: take the figures of this file")
     options = parser.parse_args()
-    if options.draw:
-        figures = json.loads(options.draw.read_text())
+    if options.figures:
+        figures = json.loads(options.figures.read_text())
     else:
         figures = {"machine": table.machine(), **asyncio.run(_measure(options))}
         if options.output and options.output.exists():
@@ -62,6 +63,8 @@ def main() -> None:
         options.output.write_text(json.dumps(figures, indent=1) + "\n")
     if options.chart:
         chart.draw(figures, options.chart)
+    if options.page:
+        options.page.write_text(report.page(options.page.read_text(), figures))
     if options.json:
         print(json.dumps(figures))
 

@@ -9,6 +9,9 @@ from benchmarks.scale import laws
 
 Figures = Mapping[str, Any]
 
+_BEGIN: Final = "<!-- figures: made by `python -m benchmarks.scale --page docs/scale.md`; do not edit -->\n"
+_END: Final = "<!-- end of figures -->\n"
+
 OPERATOR: Final = (
     ("memory at its most, MiB", "peak_mib"),
     ("CPU, cores", "cpu_cores"),
@@ -79,31 +82,62 @@ LETTERS: Final = (
 
 
 def text(figures: Figures) -> str:
-    """All tables of the parts that were measured."""
+    """All tables of the parts that were measured, for a terminal."""
     lines = [str(figures["machine"])]
-    if operator := figures.get("operator"):
-        lines += ["", f"One operator, TaskQueues on {operator['redis_servers']} Redis servers, 4 in 100 active"]
-        lines += rows("queues", OPERATOR, operator["sizes"])
-        lines += ["", "Two operators that share the largest number by a label"]
-        lines += rows("shard", SHARDS, operator["shards"], law=False)
-    if heartbeats := figures.get("heartbeats"):
-        lines += ["", "One queue, its workers", *rows("workers", HEARTBEATS, heartbeats["sizes"])]
-    if jobs := figures.get("jobs"):
-        lines += ["", "One queue, its jobs", *rows("jobs", JOBS, jobs["jobs"])]
-        lines += ["", "One queue, its dead letters", *rows("dead_letters", LETTERS, jobs["dead_letters"])]
+    for title, table in _tables(figures):
+        lines += ["", title]
+        for what, *cells, law in table:
+            lines.append(f"{what:52}" + "".join(f"{cell:>11}" for cell in cells) + f"   {law}")
     return "\n".join(lines)
 
 
-def rows(
-    size: str, named: Sequence[tuple[str, str]], measured: Sequence[Figures], *, law: bool = True
-) -> Iterator[str]:
-    """A table of figures by size."""
-    heads = [each[size] if isinstance(each[size], str) else f"{each[size]:,}" for each in measured]
-    yield f"{'':52}" + "".join(f"{head:>11}" for head in heads) + ("   grows" if law else "")
-    for what, key in named:
-        values = [each[key] for each in measured]
-        told = f"   {laws.word(power(size, key, measured))}" if law else ""
-        yield f"{what:52}" + "".join(f"{value:>11,}" for value in values) + told
+def page(written: str, figures: Figures) -> str:
+    """``written``, a page in Markdown, with the tables between its two marks.
+
+    Raises:
+        ValueError: A mark is missing.
+    """
+    before, begin, rest = written.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"the marks {_BEGIN.strip()!r} and {_END.strip()!r} are not both there")
+    made = [f"On {figures['machine']}."]
+    for title, ((_, *heads, law), *rows) in _tables(figures):
+        made += ["", f"**{title}**", "", _row((" ", *heads, law)), _row(("---", *("--:" for _ in heads), "---"))]
+        made += [_row(row) for row in rows]
+    return "\n".join((before + begin, *made, "", end + after))
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _tables(figures: Figures) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+    """A title, and rows whose first is the heading and whose last cell is the law."""
+    if operator := figures.get("operator"):
+        title = f"One operator: TaskQueues on {operator['redis_servers']} Redis servers, 4 in 100 of them active"
+        yield title, _table("queues", OPERATOR, operator["sizes"])
+        yield "Two operators that share the largest number by a label", _table("shard", SHARDS, operator["shards"])
+    if heartbeats := figures.get("heartbeats"):
+        yield "One queue: its workers", _table("workers", HEARTBEATS, heartbeats["sizes"])
+    if jobs := figures.get("jobs"):
+        yield "One queue: its jobs", _table("jobs", JOBS, jobs["jobs"])
+        yield "The same queue: its dead letters", _table("dead_letters", LETTERS, jobs["dead_letters"])
+
+
+def _table(size: str, named: Sequence[tuple[str, str]], measured: Sequence[Figures]) -> list[tuple[str, ...]]:
+    sizes = [each[size] for each in measured]
+    is_law = all(isinstance(each, int) for each in sizes)
+    heading = ("", *(f"{each:,}" if is_law else each for each in sizes), "grows" if is_law else "")
+    rows = [
+        (
+            what,
+            *(f"{each[key]:,}" for each in measured),
+            laws.word(power(size, key, measured)) if is_law else "",
+        )
+        for what, key in named
+    ]
+    return [heading, *rows]
 
 
 def power(size: str, key: str, measured: Sequence[Figures]) -> float | None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 import pytest
-from benchmarks.scale import laws
+from benchmarks.scale import laws, report
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,3 +49,23 @@ def test_any_power_is_found_again(power: float, factor: float) -> None:
 
 def test_what_one_more_adds_leaves_the_constant_part_out() -> None:
     assert laws.marginal(SIZES, [90 + 0.02 * size for size in SIZES]) == pytest.approx(0.02)
+
+
+def test_the_figures_stand_in_the_page_between_its_marks() -> None:
+    sizes = [{key: size * rank for rank, (_, key) in enumerate(report.LETTERS, 1)} for size in (1000, 100_000)]
+    letters = [{"dead_letters": each["bytes_a_letter"], **each} for each in sizes]
+    figures = {"machine": "2 x a processor", "jobs": {"jobs": [], "dead_letters": letters}}
+    begin = "<!-- figures: made by `python -m benchmarks.scale --page docs/scale.md`; do not edit -->\n"
+    written = f"# Scale\n\n{begin}of last year\n<!-- end of figures -->\nmore\n"
+
+    page = report.page(written, figures)
+
+    assert page.startswith(f"# Scale\n\n{begin}")
+    assert page.endswith("<!-- end of figures -->\nmore\n")
+    assert "of last year" not in page
+    assert "|   | 1,000 | 100,000 | grows |" in page
+    assert "| snapshot, ms of Redis | 2,000 | 200,000 | linear, n^1 |" in page
+    assert report.page(page, figures) == page
+    assert "snapshot, ms of Redis" in report.text(figures)
+    with pytest.raises(ValueError, match="the marks"):
+        report.page("# Scale\n", figures)
