@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test matrix suite supply docs lint verify e2e bench chaos campaign generated locks clean
+.PHONY: help demo test matrix suite supply docs lint verify e2e bench scale chaos campaign generated locks clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | expand -t 10
@@ -55,6 +55,9 @@ e2e: $(VENV)/.installed ## The whole platform on the cluster of $$KUBECONFIG, or
 bench: $(VENV)/.installed ## Measure the worker against arq and other queues, and one operator of 2,000 TaskQueues; writes tables, JSON and a chart
 	$(BIN)/python -m benchmarks.worker --rounds 5 --output docs/benchmark-worker.json --chart docs/benchmark-worker.png
 	$(BIN)/python -m benchmarks.operator --output docs/benchmark-operator.json
+
+scale: $(VENV)/.installed ## Measure by which laws costs grow with TaskQueues, workers and jobs; writes tables, JSON and a chart
+	$(BIN)/python -m benchmarks.scale --output docs/benchmark-scale.json --chart docs/benchmark-scale.png --page docs/scale.md
 
 chaos: $(VENV)/.installed ## Run 50,000 jobs while everything is struck, and check that none is lost; SEED=7 repeats a run
 	$(BIN)/python -m benchmarks.chaos $(if $(SEED),--seed $(SEED))

@@ -10,10 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 import operator as compare
-import random
-import statistics
 import sys
 import tempfile
 import time
@@ -25,8 +22,9 @@ from arqube_local.redis_server import RedisServer
 from arqube_operator.kube.client import KubeClient
 from arqube_operator.observe.queues import TICK_S
 from benchmarks import table
+from benchmarks.operator import measures
 from benchmarks.operator.fleet import Fleet
-from benchmarks.operator.processes import Operator, Samples, api_server, operator, until
+from benchmarks.operator.processes import Operator, api_server, operator, until
 from benchmarks.signals import end_as_by_ctrl_c
 from benchmarks.table import Must
 
@@ -34,18 +32,13 @@ QUEUES: Final = 2000
 BUSY_SHARE: Final = 0.1
 STEADY_S: Final = 30.0
 BURSTS: Final = 200
-BURST_JOBS: Final = 25
 BURST_PAUSE_S: Final = 0.25
 """Mean pause between bursts: random, so that they fall on all moments between two ticks."""
-BURST_TIMEOUT_S: Final = 30.0
-DRAIN_AFTER_S: Final = 3.0
 SETTLE_S: Final = 15.0
-LOOK_S: Final = 5.0
-"""Pause between looks at the operator's metrics, which take it long to tell."""
 START_TIMEOUT_S: Final = 300.0
 
-_TICK: Final = "arqube_operator_tick_delay_seconds"
-_PIPELINES: Final = "arqube_operator_redis_pipelines_total"
+TASK_QUEUES: Final = "arqube_operator_taskqueues"
+WAITING: Final = "arqube_operator_waiting_passes"
 
 MUSTS: Final = (
     Must("memory of the operator at its most, MiB", "peak_mib", compare.le, 200),
@@ -60,96 +53,40 @@ FACTS: Final = (
     ("pipelines a tick", "pipelines_per_tick"),
     ("restart until all TaskQueues are looked at, s", "start_s"),
     ("reconcile passes a second", "passes_per_s"),
+    ("requests to the API server a second", "api_requests_per_s"),
     ("pods", "pods"),
 )
-
-
-def _of_bucket(name: str) -> float:
-    return float(name.partition(":")[2])
-
-
-def _ticks(before: Samples, after: Samples) -> dict[str, Any]:
-    """What the histogram of the ticks' delays says of the time between two looks at it."""
-    ticks = after[f"{_TICK}_count"] - before[f"{_TICK}_count"]
-    within = {
-        _of_bucket(name): value - before[name] for name, value in after.items() if name.startswith(f"{_TICK}_bucket:")
-    }
-    return {
-        "ticks": int(ticks),
-        "late_ticks": int(ticks - within[TICK_S]),
-        "tick_delay_max_s": min(limit for limit, count in within.items() if count == ticks),
-        "pipelines_per_tick": round((after[_PIPELINES] - before[_PIPELINES]) / ticks, 2),
-    }
-
-
-async def _bursts(fleet: Fleet) -> dict[str, float]:
-    """Seconds from jobs in Redis to the number of workers at the API server, over bursts on idle queues."""
-    took: list[float] = []
-
-    async def burst(name: str) -> None:
-        began = time.monotonic()
-        await fleet.burst(name, BURST_JOBS)
-
-        async def scaled() -> bool:
-            return fleet.scaled[name][1] >= began
-
-        await until(scaled, f"{name} is scaled", timeout_s=BURST_TIMEOUT_S)
-        took.append(fleet.scaled[name][1] - began)
-        await asyncio.sleep(DRAIN_AFTER_S)
-        await fleet.drain(name)
-
-    async with asyncio.TaskGroup() as group:
-        for name in random.sample(fleet.idle, min(BURSTS, len(fleet.idle))):
-            group.create_task(burst(name))
-            await asyncio.sleep(random.expovariate(1 / BURST_PAUSE_S))
-    return {
-        "bursts": len(took),
-        "burst_p50_s": round(statistics.median(took), 3),
-        "burst_p99_s": round(sorted(took)[math.ceil(0.99 * len(took)) - 1], 3),
-        "burst_max_s": round(max(took), 3),
-    }
 
 
 async def _settled(process: Operator, queues: int) -> float:
     """The monotonic clock's time at which it had read all queues, and done what there was to do."""
 
     async def all_seen() -> bool:
-        samples = await process.samples()
-        seen = samples.get("arqube_taskqueue_redis_up", 0) >= queues
-        return seen and samples["arqube_operator_waiting_passes"] <= queues * BUSY_SHARE
+        samples = await process.samples(TASK_QUEUES, WAITING)
+        return samples.get(TASK_QUEUES, 0) >= queues and samples[WAITING] <= queues * BUSY_SHARE
 
-    await until(all_seen, f"{queues} TaskQueues are looked at", timeout_s=START_TIMEOUT_S, pause_s=LOOK_S)
+    await until(all_seen, f"{queues} TaskQueues are looked at", timeout_s=START_TIMEOUT_S)
     return time.monotonic()
 
 
 async def _steady(process: Operator, fleet: Fleet) -> dict[str, Any]:
     """What the operator needs while the busy queues' work changes, then while bursts come on top."""
-    before, cpu_s, began = await process.samples(), process.cpu_s(), time.monotonic()
-    await asyncio.sleep(STEADY_S)
-    used = (process.cpu_s() - cpu_s) / (time.monotonic() - began)
-    resident, pods, middle = process.resident_mib(), fleet.pods, await process.samples()
-    passes = "arqube_operator_reconcile_duration_seconds_count"
-    bursts = await _bursts(fleet)
-    return {
-        "cpu_cores": round(used, 3),
-        "resident_mib": round(resident, 1),
-        "passes_per_s": round((middle[passes] - before[passes]) / STEADY_S, 1),
-        "pods": pods,
-        **bursts,
-        **_ticks(before, await process.samples()),
-        "peak_mib": round(process.peak_mib(), 1),
-    }
+    before = await measures.counted(process)
+    needs = {**await measures.steady(process, STEADY_S), "pods": fleet.pods}
+    bursts = await measures.bursts(fleet, BURSTS, BURST_PAUSE_S)
+    lateness = measures.ticks(before, await measures.counted(process))
+    return {**needs, **bursts, **lateness, "peak_mib": round(process.peak_mib(), 1)}
 
 
 async def _measure(redis: RedisServer, folder: Path, queues: int) -> dict[str, Any]:
     busy = round(queues * BUSY_SHARE)
     figures: dict[str, Any] = {"machine": table.machine(), "queues": queues, "busy": busy, "tick_s": TICK_S}
     async with api_server(folder) as kubeconfig:
-        client, connection = await KubeClient.from_config(str(kubeconfig)), redis.address.connect()
-        fleet = Fleet(client, connection, redis.address.port, queues - busy, busy)
+        client = await KubeClient.from_config(str(kubeconfig))
+        fleet = Fleet(client, [redis.address])
         try:
             _say(f"making {queues} TaskQueues")
-            await fleet.create()
+            await fleet.grow(queues - busy, busy)
             # A fleet that fails ends the measuring: its figures would be those of another load.
             async with asyncio.TaskGroup() as group:
                 playing = [group.create_task(fleet.follow()), group.create_task(fleet.work())]
@@ -157,7 +94,7 @@ async def _measure(redis: RedisServer, folder: Path, queues: int) -> dict[str, A
                 for task in playing:
                     task.cancel()
         finally:
-            await connection.aclose()
+            await fleet.close()
             await client.close()
     return figures
 

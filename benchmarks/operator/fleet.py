@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -30,10 +30,13 @@ from arqube_operator.execute.executor import OPERATOR, SCALER
 from arqube_operator.kube.client import DEPLOYMENTS, PODS, TASK_QUEUES, ApiError, KubeClient
 from arqube_operator.settings import DEFAULT_RUNTIME_IMAGE
 from arqube_queue import heartbeat, keys
+from arqube_queue.connection import RedisAddress
 from arqube_queue.model import Heartbeat
 from benchmarks.operator.processes import MANAGER
 
 NAMESPACE: Final = "default"
+SHARDS: Final = ("a", "b")
+"""Values of the label ``shard``, which the TaskQueues have in turn."""
 SLOTS: Final = 10
 MOST_JOBS: Final = 25
 """Jobs in a busy queue: a number up to this each second, so that its workers' number changes too."""
@@ -69,20 +72,24 @@ class Worker:
 
 
 class Fleet:
-    """``idle`` TaskQueues without work and ``busy`` ones whose work changes; all in one Redis.
+    """TaskQueues without work and ones whose work changes, spread over some Redis servers.
 
     Attributes:
+        idle: Names of those without work.
+        busy: Names of those whose work changes.
         scaled: The number of replicas that the API server has of each TaskQueue's Deployment, and since when by the
             monotonic clock.
     """
 
-    def __init__(self, client: KubeClient, redis: Redis, redis_port: int, idle: int, busy: int) -> None:
-        self.idle = [f"idle-{number}" for number in range(idle)]
-        self.busy = [f"busy-{number}" for number in range(busy)]
+    def __init__(self, client: KubeClient, servers: Sequence[RedisAddress]) -> None:
+        self.idle: list[str] = []
+        self.busy: list[str] = []
         self.scaled: dict[str, tuple[int, float]] = {}
         self._client = client
-        self._redis = redis
-        self._redis_port = redis_port
+        self._servers = servers
+        self._connections: list[Redis] = [server.connect() for server in servers]
+        self._places: dict[str, int] = {}
+        self._shards: dict[str, str] = {}
         self._workers: dict[str, list[Worker]] = {}
         self._numbers: dict[str, int] = {}
         self._changed: asyncio.Queue[str] = asyncio.Queue()
@@ -93,15 +100,29 @@ class Fleet:
         """TaskQueues in all."""
         return len(self.idle) + len(self.busy)
 
+    def size_of(self, shard: str) -> int:
+        """TaskQueues whose label ``shard`` has that value."""
+        return list(self._shards.values()).count(shard)
+
     @property
     def pods(self) -> int:
         """Pods that run now."""
         return sum(map(len, self._workers.values()))
 
-    async def create(self) -> None:
-        """Make the TaskQueues, and their Deployments as a former operator has left them."""
-        _, self._version = await self._client.list(DEPLOYMENTS, NAMESPACE)
-        await _each(REQUESTS, (self._create(name) for name in (*self.idle, *self.busy)))
+    async def grow(self, idle: int, busy: int) -> None:
+        """Make more TaskQueues until there are so many, and their Deployments as a former operator has left them."""
+        if not self._version:
+            _, self._version = await self._client.list(DEPLOYMENTS, NAMESPACE)
+        idles = [f"idle-{number}" for number in range(len(self.idle), idle)]
+        busies = [f"busy-{number}" for number in range(len(self.busy), busy)]
+        await _each(REQUESTS, (self._create(name) for name in (*idles, *busies)))
+        self.idle += idles
+        self.busy += busies
+
+    async def close(self) -> None:
+        """Close the connections to Redis."""
+        for connection in self._connections:
+            await connection.aclose()
 
     async def follow(self) -> None:
         """Note what is scaled, and make and delete pods after it, until cancelled."""
@@ -122,15 +143,20 @@ class Fleet:
     async def burst(self, name: str, jobs: int) -> None:
         """Put jobs into a queue, as plain arq's clients do but for their payloads, which nobody reads here."""
         now_ms = int(time.time() * 1000)
-        await self._redis.zadd(name, {f"{name}:{number}": now_ms for number in range(jobs)})
+        await self._redis(name).zadd(name, {f"{name}:{number}": now_ms for number in range(jobs)})
 
     async def drain(self, name: str) -> None:
         """Take the jobs of a queue away, as workers would."""
-        await self._redis.delete(name)
+        await self._redis(name).delete(name)
+
+    def _redis(self, name: str) -> Redis:
+        return self._connections[self._places[name]]
 
     async def _create(self, name: str) -> None:
+        number = len(self._places)
+        place = self._places[name] = number % len(self._servers)
         spec = {
-            "redis": {"host": "127.0.0.1", "port": self._redis_port},
+            "redis": {"host": "127.0.0.1", "port": self._servers[place].port},
             "queueName": name,
             "worker": {
                 "image": "registry.example/app:1.4.2",
@@ -141,7 +167,9 @@ class Fleet:
                 },
             },
         }
-        metadata = {"name": name, "labels": {"team": "payments", "app.kubernetes.io/part-of": "shop"}}
+        shard = self._shards[name] = SHARDS[number // len(self._servers) % len(SHARDS)]
+        labels = {"team": "payments", "app.kubernetes.io/part-of": "shop", "shard": shard}
+        metadata = {"name": name, "labels": labels}
         body = {"apiVersion": TASK_QUEUES.api_version, "kind": TASK_QUEUES.kind, "metadata": metadata, "spec": spec}
         made = TaskQueue.from_object(await self._client.create(TASK_QUEUES, NAMESPACE, body, field_manager=MANAGER))
         identity = Identity(name, NAMESPACE, made.metadata.uid, made.metadata.generation)
@@ -200,12 +228,13 @@ class Fleet:
         except ApiError as error:
             if error.status != 404:
                 raise
-        await heartbeat.remove(self._redis, name, worker.name)
+        await heartbeat.remove(self._redis(name), name, worker.name)
 
     async def _change_work(self) -> None:
         now_ms = int(time.time() * 1000)
-        pipeline = self._redis.pipeline(transaction=False)
+        pipelines = [connection.pipeline(transaction=False) for connection in self._connections]
         for name in self.busy:
+            pipeline = pipelines[self._places[name]]
             jobs = random.randint(1, MOST_JOBS)  # noqa: S311
             pipeline.delete(name)
             pipeline.zadd(name, {f"{name}:{number}": now_ms for number in range(jobs)})
@@ -216,10 +245,10 @@ class Fleet:
                 left -= worker.busy
             for number in range(jobs - left):
                 pipeline.set(f"{keys.IN_PROGRESS_PREFIX}{name}:{number}", "1", px=int(BEAT_S * 1500))
-        await pipeline.execute()
+        await asyncio.gather(*(pipeline.execute() for pipeline in pipelines))
 
     async def _beat(self, name: str, worker: Worker) -> None:
-        worker.retiring = await heartbeat.write(self._redis, name, worker.beat())
+        worker.retiring = await heartbeat.write(self._redis(name), name, worker.beat())
 
 
 async def _each(at_once: int, tasks: Iterable[Awaitable[None]]) -> None:

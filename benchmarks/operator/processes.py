@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
+import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Final
 
 import aiohttp
-from prometheus_client.parser import text_string_to_metric_families
 
 from arqube_local.apiserver import FakeApiServer
 from arqube_local.loopback import free_port
@@ -29,6 +32,12 @@ START_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 10.0
 MANAGER: Final = "benchmark"
 
+API_REQUESTS: Final = "arqube_operator_api_requests"
+
+_API_REQUEST: Final = re.compile(
+    rf'{API_REQUESTS}_total\{{code="\d+",resource="(?P<resource>[^"]+)",verb="(?P<verb>\w+)"\}} (?P<value>\S+)'
+)
+_numbers: Final = count(1)
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 Samples = dict[str, float]
@@ -39,8 +48,18 @@ Samples = dict[str, float]
 class Operator:
     """An operator process: what it has used, by ``/proc``, and what it tells at its endpoint."""
 
-    pid: int
+    process: asyncio.subprocess.Process
     port: int
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    async def kill(self) -> None:
+        """End it as a node that fails does."""
+        self.process.kill()
+        await self.process.wait()
 
     def cpu_s(self) -> float:
         """Seconds of CPU so far, of all its threads."""
@@ -55,22 +74,29 @@ class Operator:
         """MiB of memory at its most."""
         return self._memory_mib("VmHWM")
 
-    async def samples(self) -> Samples:
-        """What its metrics are now; empty before it listens."""
-        try:
-            async with (
-                aiohttp.ClientSession() as session,
-                session.get(f"http://127.0.0.1:{self.port}/metrics") as answer,
-            ):
-                text = await answer.text()
-        except aiohttp.ClientConnectionError:
-            return {}
+    async def samples(self, *names: str) -> Samples:
+        """What its metrics are now, all or those of the process that are named; empty before it listens."""
         found: Samples = {}
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                bucket = f":{float(sample.labels['le']):g}" if "le" in sample.labels else ""
-                found[sample.name + bucket] = found.get(sample.name + bucket, 0.0) + sample.value
+        for line in (await self.get("/metrics", *(("name[]", name) for name in names))).splitlines():
+            if not line.startswith("#"):
+                sample, _, value = line.rpartition(" ")
+                name, _, labels = sample.partition("{")
+                bucket = labels.partition('le="')[2].partition('"')[0]
+                key = f"{name}:{float(bucket):g}" if bucket else name
+                found[key] = found.get(key, 0.0) + float(value)
         return found
+
+    async def get(self, path: str, *query: tuple[str, str]) -> str:
+        """What it answers; empty before it listens, and where all is not well."""
+        return await page(self.port, path, *query)
+
+    async def api_requests(self) -> Counter[str]:
+        """Requests to the API server so far, by verb and resource, as in ``patch deployments/scale``."""
+        counted: Counter[str] = Counter()
+        for line in (await self.get("/metrics", ("name[]", f"{API_REQUESTS}_total"))).splitlines():
+            if found := _API_REQUEST.fullmatch(line):
+                counted[f"{found['verb']} {found['resource']}"] += int(float(found["value"]))
+        return counted
 
     def _memory_mib(self, name: str) -> float:
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
@@ -93,12 +119,28 @@ async def api_server(folder: Path) -> AsyncIterator[Path]:
 
 
 @asynccontextmanager
-async def operator(folder: Path, kubeconfig: Path) -> AsyncIterator[Operator]:
-    """An operator that sees to the cluster of ``kubeconfig``."""
+async def operator(folder: Path, kubeconfig: Path, **environment: str) -> AsyncIterator[Operator]:
+    """An operator that sees to the cluster of ``kubeconfig``; ``environment`` adds to what it needs."""
     port = free_port()
-    environment = {"KUBECONFIG": str(kubeconfig), "ARQUBE_HTTP_PORT": str(port)}
-    async with _running(folder, "arqube_operator", **environment) as process:
-        yield Operator(process.pid, port)
+    ours = {
+        "KUBECONFIG": str(kubeconfig),
+        "ARQUBE_HTTP_PORT": str(port),
+        "ARQUBE_OPERATOR_IDENTITY": f"operator-{port}",
+    }
+    async with _running(folder, "arqube_operator", **ours, **environment) as process:
+        yield Operator(process, port)
+
+
+async def page(port: int, path: str, *query: tuple[str, str]) -> str:
+    """What is answered on a port of this machine; empty before somebody listens, and where all is not well."""
+    try:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{port}{path}", params=query) as answer,
+        ):
+            return await answer.text() if answer.ok else ""
+    except aiohttp.ClientConnectionError:
+        return ""
 
 
 async def until(holds: Callable[[], Awaitable[bool]], what: str, *, timeout_s: float, pause_s: float = 0.1) -> None:
@@ -127,7 +169,7 @@ async def _running(
     folder: Path, module: str, *arguments: str, **environment: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """``module`` as a process, its output in ``folder``; the end of that is told when it ends before its time."""
-    log = folder / f"{module}.log"
+    log = folder / f"{module}-{next(_numbers)}.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", module, *arguments),
@@ -140,7 +182,9 @@ async def _running(
     try:
         yield process
     finally:
-        if process.returncode is not None:
+        if process.returncode == -signal.SIGKILL:
+            pass  # as it was told
+        elif process.returncode is not None:
             print(f"{module} ended early:\n{log.read_text()[-2000:]}", file=sys.stderr)
         else:
             process.terminate()

@@ -60,7 +60,7 @@ class Operator:
         Raises:
             ApiError: There is no cluster to talk to.
         """
-        client = await KubeClient.from_config(self._settings.kubeconfig)
+        client = await KubeClient.from_config(self._settings.kubeconfig, self._metrics.api_answered)
         elector = LeaderElector(client, self._settings.namespace, self._settings.lease_name, self._settings.identity)
         runners = [web.AppRunner(server.application(self._metrics.registry, self._health, self._readiness))]
         try:
@@ -70,7 +70,12 @@ class Operator:
                 runners.append(await self._serve_console(self._settings.console, elector))
             pulse = asyncio.create_task(self._pulse(), name="pulse")
             self._elector_runs = True
-            log.info("operator.started", identity=self._settings.identity, namespaces=self._settings.scopes)
+            log.info(
+                "operator.started",
+                identity=self._settings.identity,
+                namespaces=self._settings.scopes,
+                selector=self._settings.watch_label_selector,
+            )
             try:
                 await elector.lead(lambda: self._act(client.writing_while(lambda: elector.is_leading)))
             finally:
@@ -146,7 +151,9 @@ class Operator:
     async def _watch(self, client: KubeClient, cache: ClusterCache) -> None:
         """Have TaskQueues watched. kopf gives up where an API server is in trouble for long; we do not."""
         while True:
-            self._watches = Watches(cache, self._settings.scopes, self._settings.kubeconfig)
+            self._watches = Watches(
+                cache, self._settings.scopes, self._settings.watch_label_selector, self._settings.kubeconfig
+            )
             ended = await self._watches.start()
             log.warning("watches.ended", error=ended, retry_in_s=WATCHES_RETRY_S)
             await asyncio.sleep(WATCHES_RETRY_S)
@@ -160,7 +167,7 @@ class Operator:
     async def _resync(self, client: KubeClient, cache: ClusterCache) -> Versions:
         while True:
             try:
-                versions = await cache.resync(client, self._settings.scopes)
+                versions = await cache.resync(client, self._settings.scopes, self._settings.watch_label_selector)
             except ApiError as error:
                 self._unlisted = str(error)
                 log.warning("resync.failed", error=self._unlisted, retry_in_s=RESYNC_RETRY_S)

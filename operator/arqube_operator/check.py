@@ -26,10 +26,14 @@ async def task_queues(settings: Settings) -> str:
     """
     client = await KubeClient.from_config(settings.kubeconfig)
     try:
-        count = sum([len((await client.list(TASK_QUEUES, scope))[0]) for scope in settings.scopes])
+        selector = settings.watch_label_selector
+        count = sum(
+            [len((await client.list(TASK_QUEUES, scope, label_selector=selector))[0]) for scope in settings.scopes]
+        )
     finally:
         await client.close()
-    return f"the API serves {count} TaskQueues in {', '.join(settings.watch_namespaces) or 'all namespaces'}"
+    served = f"{count} TaskQueues in {', '.join(settings.watch_namespaces) or 'all namespaces'}"
+    return f"the API serves {served}{f' with {selector}' if selector else ''}"
 
 
 async def readiness(url: str) -> str:

@@ -36,6 +36,8 @@ URGENT_WORKERS: Final = 4
 """Those beside them for queues that jobs have just come to, while the others have thousands to look at."""
 COUNTS_PER_S: Final = 100
 """TaskQueues whose counts are written in a second, at most: with many of them each waits longer for the API server."""
+FIRST_APPLIES_PER_S: Final = 20
+"""Deployments that a new leader applies anew in a second, though they seem to be as they should."""
 RETRY_UNREAD_S: Final = 5.0
 """Pause between looks at TaskQueues whose Redis address cannot be made, such as for want of a Secret."""
 
@@ -181,6 +183,7 @@ class Controller:
             pods=self._cache.pods(key),
             memory=self._memory(key, known.identity.uid, jumps),
             counts_interval_s=max(COUNTS_INTERVAL_S, len(self._memories) / COUNTS_PER_S),
+            first_applies_s=len(self._cache) / FIRST_APPLIES_PER_S,
         )
         address = await self._addresses.resolve(key.namespace, spec.redis)
         if isinstance(address, Problem):
@@ -238,7 +241,7 @@ class Controller:
         self._memories[key] = _Remembered(uid, jumps, memory)
 
     async def _is_there(self, key: Key, uid: str) -> bool:
-        """Whether this TaskQueue is there yet; the cache learns what is, as a watch may be late or have missed it.
+        """Whether this TaskQueue is there yet and ours; the cache learns what is, as a watch may be late or have missed it.
 
         Raises:
             ApiError: The request was refused or could not be made.
@@ -247,6 +250,8 @@ class Controller:
         if live is None:
             self._cache.forget_task_queue(key)
             return False
+        if self._cache.task_queue(key) is None:
+            return False  # Its labels say that it is another operator's by now.
         self._cache.put_task_queue(live)
         return bool(live["metadata"].get("uid") == uid) and "deletionTimestamp" not in live["metadata"]
 

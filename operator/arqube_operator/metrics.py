@@ -163,6 +163,14 @@ class Metrics:
             self._failures.labels(cause)
         for reason in _REDIS_PROBLEMS:
             self._redis_errors.labels(reason)
+        self._api_requests = Counter(
+            "arqube_operator_api_requests",
+            "Requests to the API server by their answers; but for the watch of TaskQueues.",
+            ("verb", "resource", "code"),
+            registry=registry,
+        )
+        task_queues = Gauge("arqube_operator_taskqueues", "TaskQueues that this replica acts for.", registry=registry)
+        task_queues.set_function(lambda: len(self._shown))
         self.waiting = Gauge("arqube_operator_waiting_passes", "TaskQueues that wait for a pass.", registry=registry)
         self.leader = Gauge("arqube_operator_leader", "1 while this replica acts, else 0.", registry=registry)
 
@@ -187,6 +195,10 @@ class Metrics:
     def redis_failed(self, reason: str) -> None:
         """A Redis could not be read."""
         self._redis_errors.labels(reason).inc()
+
+    def api_answered(self, verb: str, resource: str, status: int) -> None:
+        """The API server answered a request with that HTTP status; 0 where no answer came."""
+        self._api_requests.labels(verb, resource, str(status)).inc()
 
     def decided(self, key: Key, state: State, plan: Plan) -> None:
         """Show what was seen of a TaskQueue and what was decided."""

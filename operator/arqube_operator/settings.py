@@ -15,6 +15,12 @@ DEFAULT_RUNTIME_IMAGE: Final = f"arqube-worker:{version('arqube')}"
 
 _LEVELS: Final = ("debug", "info", "warning", "error")
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_NAME: Final = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_LABEL: Final = rf"([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_NAME}"
+_REQUIREMENT: Final = re.compile(
+    rf"\s*(!?\s*{_LABEL}|{_LABEL}\s*(=|==|!=)\s*({_NAME})?|{_LABEL}\s+(in|notin)\s*\(\s*{_NAME}(\s*,\s*{_NAME})*\s*\))\s*"
+)
+"""One requirement of a label selector, by the grammar of Kubernetes' ``labels.Parse``."""
 
 
 class InvalidSettingsError(ValueError):
@@ -45,6 +51,7 @@ class Settings:
         identity: Its name among the replicas; the Pod's name.
         lease_name: Name of the Lease the replicas share.
         watch_namespaces: Namespaces whose TaskQueues it sees to; empty means all.
+        watch_label_selector: Label selector of the TaskQueues there that it sees to; empty means all.
         http_port: TCP port of /metrics, /healthz and /readyz.
         runtime_image: The image that the workers' runtime is injected from: arqube-worker, of the operator's version.
         log_level: debug, info, warning or error.
@@ -56,6 +63,7 @@ class Settings:
     identity: str = ""
     lease_name: str = "arqube-operator"
     watch_namespaces: tuple[str, ...] = ()
+    watch_label_selector: str = ""
     http_port: int = DEFAULT_HTTP_PORT
     runtime_image: str = DEFAULT_RUNTIME_IMAGE
     log_level: str = "info"
@@ -82,6 +90,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     ):
         if not _NAMESPACE.fullmatch(name):
             raise InvalidSettingsError(f"{variable}: {name!r} is no namespace; use lower-case letters, digits and -")
+    selector = _selector(environ)
     level = (environ.get("ARQUBE_LOG_LEVEL") or "info").lower()
     if level not in _LEVELS:
         raise InvalidSettingsError(f"ARQUBE_LOG_LEVEL must be one of {', '.join(_LEVELS)}, not {level!r}")
@@ -95,12 +104,32 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         identity=environ.get("ARQUBE_OPERATOR_IDENTITY") or socket.gethostname(),
         lease_name=environ.get("ARQUBE_LEASE_NAME") or "arqube-operator",
         watch_namespaces=tuple(dict.fromkeys(watched)),
+        watch_label_selector=selector,
         http_port=_port("ARQUBE_HTTP_PORT", environ.get("ARQUBE_HTTP_PORT") or str(DEFAULT_HTTP_PORT)),
         runtime_image=image,
         log_level=level,
         kubeconfig=environ.get("KUBECONFIG") or None,
         console=_console(environ),
     )
+
+
+def _selector(environ: Mapping[str, str]) -> str:
+    selector = environ.get("ARQUBE_WATCH_LABEL_SELECTOR", "").strip()
+    if not selector:
+        return ""
+    # Commas within parentheses part values, not requirements.
+    for requirement in re.split(r",(?![^(]*\))", selector):
+        if not _REQUIREMENT.fullmatch(requirement):
+            raise InvalidSettingsError(
+                f"ARQUBE_WATCH_LABEL_SELECTOR: {requirement.strip()!r} is no requirement of a label selector; "
+                "write it as in shard=a, shard!=a, shard in (a, b), shard notin (a, b), shard or !shard"
+            )
+    if not environ.get("ARQUBE_LEASE_NAME"):
+        raise InvalidSettingsError(
+            "ARQUBE_LEASE_NAME must be set where ARQUBE_WATCH_LABEL_SELECTOR is, to another name for each selector: "
+            "of the operators that share a Lease only one acts, so that the TaskQueues of the others would be left"
+        )
+    return selector
 
 
 def _console(environ: Mapping[str, str]) -> ConsoleSettings | None:

@@ -26,6 +26,7 @@ REFUSED = {
     "a runtime without a repository": ("runtime.image.repository=", "repository"),
     "one namespace in place of a list": ("watchNamespaces=team-a", "watchNamespaces"),
     "a namespace no cluster has": ("watchNamespaces={Team_A}", "watchNamespaces"),
+    "a label selector that is none": ("watchLabelSelector=shard is a", "watchLabelSelector"),
     "a label that is the chart's own": ("commonLabels.app\\.kubernetes\\.io/name=mine", "commonLabels"),
     "a pod's label that its selector needs": ("podLabels.app\\.kubernetes\\.io/instance=mine", "podLabels"),
     "a label's value that is too much": ("commonLabels.team=a team with spaces", "commonLabels"),

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from arqube_operator.api.v1alpha1 import TaskQueue
+from arqube_operator.settings import read_settings
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/arqube"
@@ -258,6 +259,29 @@ def test_with_namespaces_given_the_operator_may_act_in_those_and_knows_it(render
     (deployment,) = of_kind("Deployment", objects)
     env = {one["name"]: one.get("value") for one in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert env["ARQUBE_WATCH_NAMESPACES"] == "team-a,team-b"
+
+
+def environment(objects: list[dict[str, Any]], kind: str) -> dict[str, str]:
+    (body,) = of_kind(kind, objects)
+    spec = body["spec"]["template"]["spec"] if kind == "Deployment" else body["spec"]
+    return {one["name"]: one["value"] for one in spec["containers"][0]["env"] if "value" in one}
+
+
+def test_releases_that_share_the_task_queues_by_a_label_have_a_lease_each_and_the_same_rights(render: Render) -> None:
+    selector = 'watchLabelSelector="shard notin (a\\,b)"'
+    whole, shard = render(), render("fullnameOverride=shard-b", selector.replace('"', ""))
+    for kind in ("Deployment", "Pod"):  # the operator, and the check by `helm test`
+        assert "ARQUBE_WATCH_LABEL_SELECTOR" not in environment(whole, kind)
+        told = environment(shard, kind)
+        assert told["ARQUBE_WATCH_LABEL_SELECTOR"] == "shard notin (a,b)"
+        assert read_settings(told).watch_label_selector == told["ARQUBE_WATCH_LABEL_SELECTOR"]
+        assert told["ARQUBE_LEASE_NAME"] == "shard-b"
+    assert [body["metadata"]["name"] for body in of_kind("Lease", shard)] == ["shard-b"]
+
+    def rights(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [rule for rule in rules(objects) if "leases" not in rule["resources"]]
+
+    assert rights(shard) == rights(whole)
 
 
 def test_the_definition_is_the_one_that_is_checked_in_and_is_kept(render: Render) -> None:

@@ -160,6 +160,31 @@ async def test_no_server_is_an_error_of_status_0(tmp_path: Path) -> None:
     await opened.close()
 
 
+async def test_each_answer_is_told_with_its_verb_and_resource(fake: FakeApiServer, tmp_path: Path) -> None:
+    told: list[tuple[str, str, int]] = []
+    opened = await KubeClient.from_config(kubeconfig(tmp_path, fake.url), lambda *answer: told.append(answer))
+    try:
+        await opened.create(CONFIG_MAPS, "default", CONFIG_MAP, field_manager="t")
+        await opened.list(CONFIG_MAPS, None)
+        await opened.get(CONFIG_MAPS, "default", "other")
+        await refused(opened.patch_status(CONFIG_MAPS, "default", "other", {}, field_manager="t"))
+        watch = opened.watch(CONFIG_MAPS, "default")
+        await anext(watch)
+        await watch.aclose()  # type: ignore[attr-defined]
+        await fake.stop()
+        await refused(opened.delete(CONFIG_MAPS, "default", "c"))
+    finally:
+        await opened.close()
+    assert told == [
+        ("create", "configmaps", 201),
+        ("list", "configmaps", 200),
+        ("get", "configmaps", 404),
+        ("patch", "configmaps/status", 404),
+        ("watch", "configmaps", 200),
+        ("delete", "configmaps", 0),
+    ]
+
+
 async def test_a_silent_server_is_an_error_of_status_0(
     fake: FakeApiServer, client: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

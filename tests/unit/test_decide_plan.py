@@ -68,6 +68,36 @@ def test_the_manifest_is_applied_when_it_must(changes: dict[str, Any], applied: 
     assert (decide(state(**changes), NOW).apply is not None) == applied
 
 
+@pytest.mark.parametrize(
+    ("changes", "applied"),
+    [
+        pytest.param({}, False, id="what seems as it should be has its turn later"),
+        pytest.param({"first_applies_s": 0.0}, True, id="with few TaskQueues that is at once"),
+        pytest.param({"deployment": live(1, spec_hash="old")}, True, id="another manifest does not wait"),
+        pytest.param({"deployment": None}, True, id="a Deployment that is missing does not wait"),
+    ],
+)
+def test_a_new_leader_of_many_applies_at_once_what_it_must(changes: dict[str, Any], applied: bool) -> None:
+    given = state(**{"memory": Memory(), "first_applies_s": 300.0, **changes})
+
+    assert (decide(given, NOW).apply is not None) == applied
+
+
+def test_a_new_leader_applies_the_manifests_of_many_one_after_the_other() -> None:
+    turns = []
+    for number in range(300):
+        identity = replace(IDENTITY, uid=f"u-{number}")
+        deployment = live(1, spec_hash=spec_hash(identity, SPEC, RUNTIME))
+        given = state(identity=identity, deployment=deployment, memory=Memory(), first_applies_s=300.0)
+        memory = decide(given, NOW).memory
+        turns.append(memory.applied_s + RESYNC_S - NOW)
+        due = decide(replace(given, memory=memory), NOW + turns[-1])
+        assert (due.apply is not None, due.memory.applied_s) == (True, NOW + turns[-1])
+
+    assert all(0 <= turn < 300 for turn in turns)
+    assert max(sum(second <= turn < second + 30 for turn in turns) for second in range(270)) < 60
+
+
 def test_replicas_are_written_only_when_they_differ() -> None:
     assert decide(state(), NOW).replicas is None
     assert decide(state(queue=QueueSnapshot(at_ms=0, waiting=15)), NOW).replicas == 2

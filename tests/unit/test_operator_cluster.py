@@ -138,6 +138,28 @@ def test_pods_are_kept_by_their_task_queue_and_those_of_others_left() -> None:
     assert names(cache) == {"b"}
 
 
+def test_the_workers_of_a_task_queue_that_is_not_ours_are_known_and_wake_nobody() -> None:
+    woken = Woken()
+    cache = ClusterCache(woken)
+    cache.put_deployment(deployment(1, replicas=3))
+    cache.put_pod(pod("a", 2))
+    assert woken.calls == []
+
+    cache.put_task_queue(task_queue(3))
+
+    assert (woken.calls, replicas(cache), names(cache)) == ([(KEY, True)], 3, {"a"})
+
+
+def test_the_answer_to_a_late_write_does_not_bring_a_task_queue_back() -> None:
+    cache = ClusterCache(Woken())
+    cache.put_task_queue(task_queue(1))
+    cache.put_task_queue(task_queue(2), gone=True)
+
+    cache.put_task_queue(task_queue(3), written=True)
+
+    assert cache.task_queue(KEY) is None
+
+
 async def test_a_list_forgets_what_went_unseen_and_wakes_its_task_queue() -> None:
     woken = Woken()
     cache = ClusterCache(woken)
@@ -176,11 +198,11 @@ async def test_every_watched_namespace_is_listed() -> None:
             async for page in super().pages(resource, namespace):
                 yield page
 
-    await ClusterCache(Woken()).resync(cast("KubeClient", Recorder(1)), ("shop", "mail"))
+    await ClusterCache(Woken()).resync(cast("KubeClient", Recorder(1)), ("shop", "mail"), "shard=a")
 
     ours = "app.kubernetes.io/managed-by=arqube-operator"
     assert asked == [
         (resource.plural, namespace, selector)
-        for resource, selector in ((TASK_QUEUES, ""), (DEPLOYMENTS, ours), (PODS, ours))
+        for resource, selector in ((TASK_QUEUES, "shard=a"), (DEPLOYMENTS, ours), (PODS, ours))
         for namespace in ("shop", "mail")
     ]

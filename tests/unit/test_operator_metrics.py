@@ -140,6 +140,21 @@ def test_a_rate_sees_the_first_scale_down() -> None:
     assert registry.get_sample_value("arqube_taskqueue_scalings_total", labels) == 0
 
 
+def test_the_process_tells_how_many_task_queues_it_acts_for_and_what_it_asks_the_api_server() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    assert registry.get_sample_value("arqube_operator_taskqueues") == 0
+
+    metrics.decided(KEY, STATE, decide(STATE, 1_700_000_000.0))
+    metrics.api_answered("patch", "taskqueues/status", 409)
+
+    assert registry.get_sample_value("arqube_operator_taskqueues") == 1
+    labels = {"verb": "patch", "resource": "taskqueues/status", "code": "409"}
+    assert registry.get_sample_value("arqube_operator_api_requests_total", labels) == 1
+    metrics.forget(KEY)
+    assert registry.get_sample_value("arqube_operator_taskqueues") == 0
+
+
 @pytest.mark.parametrize(
     ("status", "end"),
     [

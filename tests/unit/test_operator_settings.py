@@ -54,6 +54,47 @@ def test_a_bad_value_names_its_variable(variable: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "selector",
+    [
+        pytest.param("shard=a", id="a value"),
+        pytest.param("shard == a,tier!=batch", id="two requirements"),
+        pytest.param("example.com/shard in (a, b), shard notin (c)", id="sets of values"),
+        pytest.param("shard, !legacy", id="a label that is there, and one that is not"),
+        pytest.param("shard=", id="an empty value"),
+    ],
+)
+def test_a_label_selector_is_read(selector: str) -> None:
+    environ = {"ARQUBE_WATCH_LABEL_SELECTOR": selector, "ARQUBE_LEASE_NAME": "shard-a"}
+
+    assert read_settings(environ).watch_label_selector == selector
+    assert read_settings({"ARQUBE_WATCH_LABEL_SELECTOR": " "}).watch_label_selector == ""
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        pytest.param("shard=a b", id="a value with a space"),
+        pytest.param("shard in a", id="a set without parentheses"),
+        pytest.param("shard in ()", id="an empty set"),
+        pytest.param("shard=a,,tier=b", id="an empty requirement"),
+        pytest.param("shard>1", id="an order of values"),
+        pytest.param("/shard=a", id="a label with an empty prefix"),
+        pytest.param("shard=" + "a" * 64, id="a value that is too long"),
+    ],
+)
+def test_a_bad_label_selector_is_named_with_the_remedy(selector: str) -> None:
+    environ = {"ARQUBE_WATCH_LABEL_SELECTOR": selector, "ARQUBE_LEASE_NAME": "shard-a"}
+
+    with pytest.raises(InvalidSettingsError, match=r"^ARQUBE_WATCH_LABEL_SELECTOR: .* write it as in shard=a"):
+        read_settings(environ)
+
+
+def test_shards_must_not_stand_for_one_lease() -> None:
+    with pytest.raises(InvalidSettingsError, match=r"^ARQUBE_LEASE_NAME must be set where .* another name for each"):
+        read_settings({"ARQUBE_WATCH_LABEL_SELECTOR": "shard=a"})
+
+
+@pytest.mark.parametrize(
     ("argument", "code", "told"),
     [
         pytest.param("--help", 0, "ARQUBE_*", id="help says what configures it"),

@@ -37,6 +37,7 @@ def operator() -> tuple[CollectorRegistry, OperatorMetrics]:
     plan = decide(state, _NOW)
     learned = None if plan.decision.inputs is None else replace(plan.decision.inputs, arrivals_per_s=3.0, service_s=0.5)
     metrics.decided(KEY, state, replace(plan, decision=replace(plan.decision, inputs=learned)))
+    metrics.api_answered("patch", "deployments/scale", 200)
     return registry, metrics
 
 

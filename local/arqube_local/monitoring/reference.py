@@ -36,6 +36,8 @@ _UNITS: Final = {
     "scalings": "decisions",
     "failures": "passes",
     "passes": "TaskQueues",
+    "taskqueues": "TaskQueues",
+    "requests": "calls",
     "fds": "files",
 }
 """By how a name ends, without ``_total``. What is not here is 0 or 1."""
@@ -55,6 +57,9 @@ _BOUNDS: Final = {
     "direction": "`up` or `down`.",
     "term": "What speaks for a number of workers: `Arrivals`, `Backlog`, `Jobs`, `Cron`, `Deferred`, `Work`.",
     "limit": "What stands in `.status.scaling.limit`, such as `MaxReplicas`.",
+    "verb": "As roles have it: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`.",
+    "resource": "What was asked for, such as `taskqueues/status`.",
+    "code": "The HTTP status; `0` where no answer came.",
     "cause": "`api`, `defect` or `invalid`.",
     "worker": "The worker's name, which is its pod's.",
     "queue": "The queue's name in Redis.",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
+from zlib import crc32
 
 from arqube_operator.api.v1alpha1 import Condition, TaskQueueStatus
 from arqube_operator.decide.conditions import SCALING_LIMITED, Finding, find_conditions
@@ -75,7 +76,8 @@ def decide(state: State, now: float) -> Plan:
     decision = _without_harm(state, decide_replicas(state, now))
     live_hash = spec_hash(state.identity, state.spec, state.runtime_image)
     create = state.deployment is None
-    due = create or _apply_is_due(state, live_hash, now)
+    applied_s = _applied_s(state, now)
+    due = create or _apply_is_due(state, live_hash, now - applied_s)
     replicas = _scale_to(state, decision)
     going = frozenset() if replicas is None else victims(state, replicas, decision.retire)
     leaving.update(dict.fromkeys(going, now))
@@ -88,7 +90,7 @@ def decide(state: State, now: float) -> Plan:
         scaling=decision.memory,
         retire=state.memory.retire if state.queue is None else retire,
         leaving=leaving,
-        applied_s=now if due else state.memory.applied_s,
+        applied_s=now if due else applied_s,
         status_s=state.memory.status_s if status is None else now,
     )
     return Plan(
@@ -122,12 +124,24 @@ def _without_harm(state: State, decision: Decision) -> Decision:
     return replace(decision, replicas=fewest, limit=decision.limit or "BusyWorkers")
 
 
-def _apply_is_due(state: State, wanted_hash: str, now: float) -> bool:
+def _applied_s(state: State, now: float) -> float:
+    """When the manifest was applied last, in Unix seconds.
+
+    A new leader does not know. It takes those of all TaskQueues to have been applied one after the other, so that it
+    applies them anew one after the other, too: at once they would hold up what is urgent, here and at the API server.
+    """
+    if state.memory.since_s is not None:
+        return state.memory.applied_s
+    turn = crc32(state.identity.uid.encode()) / 2**32
+    return now - RESYNC_S + turn * state.first_applies_s
+
+
+def _apply_is_due(state: State, wanted_hash: str, age_s: float) -> bool:
     live, memory = state.deployment, state.memory
     if live is None or live.spec_hash != wanted_hash:
         return True
     changed_by_others = memory.applied_generation is not None and live.generation != memory.applied_generation
-    return changed_by_others or now - memory.applied_s >= RESYNC_S
+    return changed_by_others or age_s >= RESYNC_S
 
 
 def _scale_to(state: State, decision: Decision) -> int | None:

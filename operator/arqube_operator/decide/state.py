@@ -128,6 +128,7 @@ class State:
         queue: The newest snapshot; None when the queue was never read.
         redis_problem: Why the queue cannot be read now; None when it can, or was not tried yet.
         counts_interval_s: Seconds between writes of a status in which counts alone have changed.
+        first_applies_s: Seconds within which a new leader applies the manifests of all TaskQueues anew.
     """
 
     identity: Identity
@@ -140,6 +141,7 @@ class State:
     redis_problem: Problem | None = None
     memory: Memory = field(default_factory=Memory)
     counts_interval_s: float = COUNTS_INTERVAL_S
+    first_applies_s: float = 0.0
 
     @property
     def startup_s(self) -> float:

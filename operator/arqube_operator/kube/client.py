@@ -45,6 +45,11 @@ _JSON: Final = "application/json"
 _APPLY: Final = "application/apply-patch+yaml"
 _MERGE: Final = "application/merge-patch+json"
 _FAILURES: Final = (aiohttp.ClientError, OSError, ValueError)
+_VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+Answered = Callable[[str, str, int], None]
+"""Who is told of each answer: the verb as Kubernetes' roles have it, the resource such as ``deployments/scale``, and
+the HTTP status, 0 where no answer came."""
 _READ_BUFFER_BYTES: Final = 2 * 1024 * 1024
 """A line of a watch holds a whole object, of up to 1.5 MiB in etcd."""
 
@@ -83,8 +88,9 @@ LEASES: Final = Resource("coordination.k8s.io/v1", "leases", "Lease")
 class KubeClient:
     """A client of one API server. Each method raises ``ApiError``; ``namespace`` is None for kinds that have none."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, answered: Answered = lambda _verb, _resource, _status: None) -> None:
         self._access = access
+        self._answered = answered
         self._may_write: Callable[[], bool] = lambda: True
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=access.tls),
@@ -93,13 +99,13 @@ class KubeClient:
         )
 
     @classmethod
-    async def from_config(cls, kubeconfig: str | None = None) -> KubeClient:
+    async def from_config(cls, kubeconfig: str | None = None, *answered: Answered) -> KubeClient:
         """A client configured by ``kubeconfig``, else by the pod we run in, else by ``$KUBECONFIG`` or its default.
 
         Raises:
             ApiError: No configuration was found, or it cannot be used.
         """
-        return cls(await find_access(kubeconfig))
+        return cls(await find_access(kubeconfig), *answered)
 
     def writing_while(self, may_write: Callable[[], bool]) -> KubeClient:
         """This client, for one whose writes are sent only as long as ``may_write()`` is true, and refused otherwise.
@@ -173,6 +179,7 @@ class KubeClient:
             limits = _within(WATCH_TIMEOUT_S + WATCH_GRACE_S, silence_s=WATCH_SILENCE_S)
             response = await self._send("GET", resource.path(namespace), query, limits)
             async with response:
+                self._answered("watch", resource.plural, response.status)
                 if response.status >= 300:
                     raise error_of_answer(response.status, response.headers, await response.read())
                 try:
@@ -272,12 +279,16 @@ class KubeClient:
     ) -> dict[str, Any]:
         path = resource.path(namespace, *(part for part in (name, subresource) if part))
         what = f"{method} {resource.plural} {name or ''}".rstrip()
+        verb = _VERBS.get(method, "get" if name else "list")
+        told = "/".join(part for part in (resource.plural, subresource) if part)
         try:
             response = await self._send(method, path, query or {}, _within(REQUEST_TIMEOUT_S), body, content_type)
             async with response:
                 answer = await response.read()
         except _FAILURES as error:
+            self._answered(verb, told, 0)
             raise error_of_exception(error, what) from error
+        self._answered(verb, told, response.status)
         if response.status >= 300:
             raise error_of_answer(response.status, response.headers, answer)
         try:

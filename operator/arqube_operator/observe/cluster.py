@@ -63,6 +63,10 @@ class ClusterCache:
         self._pods: dict[Key, dict[str, Pod]] = {}
         self._versions: dict[tuple[str, Key, str], int] = {}
 
+    def __len__(self) -> int:
+        """How many TaskQueues there are."""
+        return len(self._task_queues)
+
     def keys(self) -> tuple[Key, ...]:
         """The TaskQueues there are, in no order."""
         return tuple(self._task_queues)
@@ -86,7 +90,8 @@ class ClusterCache:
         """
         metadata = body["metadata"]
         key = Key(metadata["namespace"], metadata["name"])
-        if not self._is_news(("taskqueue", key, ""), metadata, gone):
+        # The answer to a write may come after the event that tells that the TaskQueue is gone or no longer ours.
+        if (written and key not in self._task_queues) or not self._is_news(("taskqueue", key, ""), metadata, gone):
             return
         known = self._task_queues.pop(key, None)
         if not gone:
@@ -110,7 +115,7 @@ class ClusterCache:
         if not gone:
             self._deployments[key] = read_deployment(body)
         if self._deployments.get(key) != known:
-            self._wake(key)
+            self._wake_owner(key)
 
     def put_scale(self, key: Key, scale: Mapping[str, Any]) -> None:
         """Take in the answer to a write of ``/scale``, which comes before the event that tells the same."""
@@ -135,31 +140,36 @@ class ClusterCache:
         if not pods:
             del self._pods[key]
         if changed:
-            self._wake(key)
+            self._wake_owner(key)
 
-    async def resync(self, client: KubeClient, namespaces: tuple[str | None, ...]) -> Versions:
+    async def resync(
+        self, client: KubeClient, namespaces: tuple[str | None, ...], task_queue_selector: str = ""
+    ) -> Versions:
         """List everything in ``namespaces`` (None is all of them) and forget what is gone; where to watch from.
+
+        Of the TaskQueues those are ours that ``task_queue_selector`` selects. The Deployments and pods of all are kept,
+        as they do not carry their TaskQueue's labels: so they are known already when a TaskQueue becomes ours.
 
         Raises:
             ApiError: A list failed; what was known stays.
         """
+        kinds = ((TASK_QUEUES, task_queue_selector), (DEPLOYMENTS, WORKER_SELECTOR), (PODS, WORKER_SELECTOR))
         return {
-            (resource, namespace): await self.relist(client, resource, namespace)
-            for resource in (TASK_QUEUES, DEPLOYMENTS, PODS)
+            (resource, namespace): await self.relist(client, resource, namespace, selector)
+            for resource, selector in kinds
             for namespace in namespaces
         }
 
-    async def relist(self, client: KubeClient, resource: Resource, namespace: str | None) -> str:
+    async def relist(self, client: KubeClient, resource: Resource, namespace: str | None, label_selector: str) -> str:
         """List one of the three kinds in ``namespace``, or in all, and forget what is gone; where to watch from.
 
         Raises:
             ApiError: The list failed; what was known stays.
         """
         put = {TASK_QUEUES: self.put_task_queue, DEPLOYMENTS: self.put_deployment, PODS: self.put_pod}[resource]
-        selector = "" if resource is TASK_QUEUES else WORKER_SELECTOR
         present: set[tuple[str, str]] = set()
         version = ""
-        async for page, version in client.pages(resource, namespace, label_selector=selector):  # noqa: B007
+        async for page, version in client.pages(resource, namespace, label_selector=label_selector):  # noqa: B007
             for body in page:
                 put(body)
                 present.add((body["metadata"]["namespace"], body["metadata"]["name"]))
@@ -179,10 +189,16 @@ class ClusterCache:
             del self._versions[kind, key, pod]
             if resource is TASK_QUEUES:
                 self._task_queues.pop(key, None)
+                self._wake(key)
             elif resource is DEPLOYMENTS:
                 self._deployments.pop(key, None)
             else:
                 self._pods.get(key, {}).pop(pod, None)
+            self._wake_owner(key)
+
+    def _wake_owner(self, key: Key) -> None:
+        """Tell that something of a TaskQueue changed, if that is ours."""
+        if key in self._task_queues:
             self._wake(key)
 
     def _is_news(self, which: tuple[str, Key, str], metadata: Mapping[str, Any], gone: bool) -> bool:

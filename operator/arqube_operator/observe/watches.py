@@ -9,22 +9,28 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import kopf
 import structlog
 
+from arqube_operator.kube.client import PAGE_SIZE
 from arqube_operator.observe.cluster import ClusterCache
+
+_TASK_QUEUES: Final = ("arqube.dev", "v1alpha1", "taskqueues")
 
 log = structlog.get_logger(__name__)
 
 
 class Watches:
-    """kopf's watches of TaskQueues, feeding ``cache`` in the loop that called ``start``."""
+    """kopf's watches of the TaskQueues that ``selector`` means, feeding ``cache`` in the loop that called ``start``."""
 
-    def __init__(self, cache: ClusterCache, namespaces: tuple[str | None, ...], kubeconfig: str | None) -> None:
+    def __init__(
+        self, cache: ClusterCache, namespaces: tuple[str | None, ...], selector: str, kubeconfig: str | None
+    ) -> None:
         self._cache = cache
         self._namespaces = namespaces
+        self._selector = selector
         self._kubeconfig = kubeconfig
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -58,7 +64,7 @@ class Watches:
         try:
             await kopf.operator(
                 registry=self._registry(loop),
-                settings=_settings(),
+                settings=_settings(self._selector),
                 standalone=True,
                 # Else kopf asks for the user's name, which a uid without an entry in /etc/passwd does not have.
                 identity="arqube-operator",  # type: ignore[arg-type]  # its type is not public
@@ -81,7 +87,7 @@ class Watches:
             return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
 
         kopf.on.login(registry=registry, retries=3)(login)
-        kopf.on.event("arqube.dev", "v1alpha1", "taskqueues", registry=registry, id="task-queue")(feed)
+        kopf.on.event(*_TASK_QUEUES, registry=registry, id="task-queue")(feed)
         return registry
 
 
@@ -100,8 +106,11 @@ class _NothingKept(kopf.DiffBaseStorage):
         """Keep nothing."""
 
 
-def _settings() -> kopf.OperatorSettings:
+def _settings(selector: str) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
+    if selector:
+        settings.watching.label_selectors[_TASK_QUEUES] = selector
+    settings.watching.chunk_size = PAGE_SIZE  # else it takes all there are into memory at once
     settings.persistence.diffbase_storage = _NothingKept()
     settings.posting.enabled = False
     settings.posting.loggers = False

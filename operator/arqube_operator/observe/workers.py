@@ -57,7 +57,7 @@ async def _listed(client: KubeClient, cache: ClusterCache, resource: Resource, n
     """List all there is, as nobody can tell any more what has gone meanwhile; where to watch from."""
     while True:
         try:
-            return await cache.relist(client, resource, namespace)
+            return await cache.relist(client, resource, namespace, WORKER_SELECTOR)
         except ApiError as error:
             log.warning("list.failed", kind=resource.kind, error=str(error), retry_in_s=RETRY_S)
             await asyncio.sleep(RETRY_S)

@@ -317,10 +317,12 @@ async def test_it_is_not_while_a_living_worker_knows_it(redis: Redis) -> None:
     assert (await take(us, turns.put_back(lease, b"result", DEATH))).buried == [True]
 
 
-async def test_it_is_soon_due_again_while_a_living_worker_knows_it(redis: Redis) -> None:
+@pytest.mark.parametrize("function", ["work", "app.mails:work-now", "arbeit_für_später", 'of "quotes"', "a\\b"])
+async def test_it_is_soon_due_again_while_a_living_worker_knows_it(redis: Redis, function: str) -> None:
     us = worker(redis, unknown_function_grace_s=60)
-    await heartbeat.write(redis, QUEUE, Heartbeat("they", 0, 10, 10, functions=("work",)))
-    await take(us, turns.put_back(await sighted(redis, us, before_s=200), b"result", DEATH))
+    for name, functions in (("first", ("other",)), ("they", ("other", function)), ("last", ())):
+        await heartbeat.write(redis, QUEUE, Heartbeat(name, 0, 10, 10, functions=functions))
+    await take(us, turns.put_back(await sighted(redis, us, before_s=200), b"result", DEATH._replace(function=function)))
     assert await redis.zscore(QUEUE, "a") == NOW + 1000
 
 
