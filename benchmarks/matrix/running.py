@@ -118,8 +118,5 @@ def _ran_on(cell: Cell, python: Path, text: str) -> str:
     if cell.server is not None:
         return cell.server.name
     if cell.part == "kubernetes":
-        told = re.findall(r"real kube-apiserver (\S+)|schemas of Kubernetes ([^\n]+)", text)
-        return ", ".join(
-            f"kube-apiserver {real.rstrip(',')}" if real else f"schemas of Kubernetes {schemas}" for real, schemas in told
-        )
+        return ", ".join(re.findall(r"kube-apiserver v[0-9.]+|schemas of Kubernetes [^\n]+", text))
     return environments.shown(python)

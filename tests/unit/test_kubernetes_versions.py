@@ -23,7 +23,7 @@ TASK_QUEUES: dict[str, dict[str, Any]] = {
     "a short one": {"redis": {"host": "redis"}, "worker": {"image": "app:1", "settings": "app.WorkerSettings"}},
     "one with TLS, secrets, an image that holds the runtime and a pod template": {
         "redis": {
-            "sentinel": {"hosts": ["a:1", "b:2"], "passwordFrom": {"name": "s", "key": "sentinel"}},
+            "sentinel": {"master": "m", "hosts": ["a:1", "b:2"], "passwordFrom": {"name": "s", "key": "sentinel"}},
             "passwordFrom": {"name": "s", "key": "password"},
             "tls": {
                 "caFrom": {"name": "s", "key": "ca"},
