@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,14 @@ RECORDED = Path(__file__).parent / "recorded"
 RELEASES: list[str] = [
     each["version"] for each in yaml.safe_load(Path(__file__).with_name("releases.yaml").read_text())
 ]
-LATEST = yaml.safe_load((RECORDED / RELEASES[0] / "taskqueues.arqube.dev.yaml").read_text())
+LATEST = json.loads((RECORDED / RELEASES[0] / "definition.json").read_text())
 
 Part = dict[str, Any]
 
 
 @pytest.mark.parametrize("version", RELEASES)
 def test_nothing_that_a_release_took_is_refused_now(version: str) -> None:
-    released = yaml.safe_load((RECORDED / version / "taskqueues.arqube.dev.yaml").read_text())
+    released = json.loads((RECORDED / version / "definition.json").read_text())
 
     assert breaking_changes(released, custom_resource_definition()) == []
 
