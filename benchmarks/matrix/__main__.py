@@ -12,10 +12,10 @@ import fnmatch
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from benchmarks import table
 from benchmarks.matrix import environments, servers
@@ -24,6 +24,11 @@ from benchmarks.matrix.running import Outcome, run_cell
 
 BEGIN: Final = "<!-- the table of `make matrix` begins -->\n"
 END: Final = "<!-- and ends -->\n"
+PARTS: Final = ("operator", "worker", "server", "kubernetes")
+RESULTS: Final = ("passed", "failed", "not found")
+
+Document = Mapping[str, Any]
+"""An outcome as it stands in the JSON."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,18 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"no cell is like {options.only}", file=sys.stderr)
         return 2
     with ThreadPoolExecutor(options.jobs) as pool:
-        outcomes = list(pool.map(told, cells))
-    print("\n" + "\n".join(rows(outcomes)))
-    for outcome in outcomes:
-        if outcome.result == "failed":
-            print(f"\n--- {outcome.cell.part}, {outcome.ran_on or outcome.cell.name}:\n{outcome.said}")
+        outcomes = [outcome.document() for outcome in pool.map(told, cells)]
+    known = together(options.output, outcomes)
+    print("\n" + "\n".join(rows(known)))
     print(f"\n{summary(outcomes)}")
     if options.output:
-        document = {"machine": table.machine(), "cells": [outcome.document() for outcome in outcomes]}
-        options.output.write_text(json.dumps(document, indent=1) + "\n")
+        options.output.write_text(json.dumps({"machine": table.machine(), "cells": known}, indent=1) + "\n")
     if options.page:
-        write_page(options.page, outcomes)
-    return int(any(outcome.result == "failed" for outcome in outcomes))
+        write_page(options.page, known)
+    return int(any(outcome["result"] == "failed" for outcome in outcomes))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -62,7 +64,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--only", default="*", help="cells whose part, Python and name are like this: 'server *', '*3.14*'"
     )
     parser.add_argument("--jobs", type=int, default=2, help="cells that run at once (default: 2)")
-    parser.add_argument("--output", type=Path, help="write the outcomes as JSON")
+    parser.add_argument("--output", type=Path, help="write the outcomes as JSON; those of other cells stay in it")
     parser.add_argument("--page", type=Path, help="write the table into this page, between its two marks")
     return parser.parse_args(arguments)
 
@@ -77,32 +79,51 @@ def told(cell: Cell) -> Outcome:
     """Run a cell, and say so when it is done."""
     outcome = run_cell(cell)
     print(f"{outcome.result}: {cell.part}, {outcome.ran_on or cell.name} ({outcome.seconds:.0f} s)", flush=True)
+    if outcome.said:
+        print(f"{outcome.said}\n---", flush=True)
     return outcome
 
 
-def rows(outcomes: Sequence[Outcome]) -> list[str]:
+def together(output: Path | None, outcomes: Sequence[Document]) -> list[Document]:
+    """The outcomes of this run, and those of other cells that ``output`` holds from earlier ones, in order."""
+    kept: list[Document] = []
+    if output and output.exists():
+        kept = json.loads(output.read_text())["cells"]
+    known = {which(outcome): outcome for outcome in (*kept, *outcomes)}
+    return sorted(known.values(), key=lambda outcome: PARTS.index(outcome["part"]))
+
+
+def which(outcome: Document) -> tuple[str, str | None, str]:
+    """The cell of an outcome."""
+    return outcome["part"], outcome["python"], outcome["name"]
+
+
+def rows(outcomes: Sequence[Document]) -> list[str]:
     """The table for a terminal."""
     lines = [f"{'part':10} {'cell':64} {'ran on':52} {'result':9} {'passed':>6} {'skipped':>7} {'s':>5}"]
     lines += [
-        f"{each.cell.part:10} {each.cell.name[:64]:64} {each.ran_on[:52]:52} {each.result:9} "
-        f"{each.passed:6} {each.skipped:7} {each.seconds:5.0f}"
+        f"{each['part']:10} {each['name'][:64]:64} {each['ran_on'][:52]:52} {each['result']:9} "
+        f"{each['passed']:6} {each['skipped']:7} {each['seconds']:5.0f}"
         for each in outcomes
     ]
     return lines
 
 
-def summary(outcomes: Sequence[Outcome]) -> str:
+def summary(outcomes: Sequence[Document]) -> str:
     """How many cells went how."""
-    counts = {result: sum(each.result == result for each in outcomes) for result in ("passed", "failed", "not found")}
+    counts = {result: sum(each["result"] == result for each in outcomes) for result in RESULTS}
     return f"{len(outcomes)} cells: " + ", ".join(f"{count} {result}" for result, count in counts.items())
 
 
-def write_page(page: Path, outcomes: Sequence[Outcome]) -> None:
+def write_page(page: Path, outcomes: Sequence[Document]) -> None:
     """Put the table between the marks of a page."""
     before, rest = page.read_text().split(BEGIN)
     _, after = rest.split(END)
-    lines = ["| part | what | ran on | result |", "|---|---|---|---|"]
-    lines += [f"| {each.cell.part} | {each.cell.name} | {each.ran_on} | {each.result} |" for each in outcomes]
+    lines = ["| part | what | ran on | tests | result |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {each['part']} | {each['name']} | {each['ran_on']} | {each['passed']} | {each['result']} |"
+        for each in outcomes
+    ]
     page.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n\n{END}{after}")
 
 

@@ -49,7 +49,8 @@ class Outcome:
     def document(self) -> dict[str, Any]:
         """For JSON."""
         told = {name: getattr(self, name) for name in ("result", "ran_on", "passed", "skipped", "said")}
-        return {"part": self.cell.part, "name": self.cell.name, **told, "seconds": round(self.seconds, 1)}
+        named = {"part": self.cell.part, "python": self.cell.python, "name": self.cell.name}
+        return {**named, **told, "seconds": round(self.seconds, 1)}
 
 
 def run_cell(cell: Cell) -> Outcome:
