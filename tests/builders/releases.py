@@ -74,9 +74,9 @@ def find(release: dict[str, str]) -> str | None:
     return None
 
 
-def unpack(revision: str, folder: Path) -> None:
-    """Lay the tree of ``revision`` into ``folder``."""
-    archived = git("archive", revision)
+def unpack(revision: str, folder: Path, *paths: str) -> None:
+    """Lay the tree of ``revision`` into ``folder``, or these parts of it."""
+    archived = git("archive", revision, *paths)
     assert archived is not None
     with tarfile.open(fileobj=io.BytesIO(archived)) as archive:
         archive.extractall(folder, filter="data")

@@ -114,6 +114,7 @@ def start(released: Release, cluster: LaptopCluster, tmp_path: Path) -> Iterator
             "KUBECONFIG": cluster.kubeconfig,
             "ARQUBE_OPERATOR_IDENTITY": name,
             "ARQUBE_HTTP_PORT": str(free_port()),
+            "ARQUBE_WORKER_IMAGE": "arqube-worker:1",  # with another one each would roll the workers out
         }
         if version == "today's":
             del environment["PYTHONPATH"]
