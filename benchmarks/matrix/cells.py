@@ -37,14 +37,13 @@ INJECTED_TESTS: Final = ("tests/integration/test_injected_runtime.py::test_it_ru
 SERVER_TESTS: Final = (
     "tests/integration/worker/test_worker_dead_letters.py",
     "tests/integration/worker/test_worker_jobs.py",
-    "tests/integration/worker/test_worker_protocol.py",
     "tests/integration/worker/test_worker_records.py",
     "tests/integration/worker/test_worker_turns.py",
     "tests/integration/contrib/test_relay.py",
     "tests/integration/jobs/test_job_records.py",
     "tests/integration/redis_setups/test_redis_acl.py::test_what_the_page_grants_is_enough",
     "tests/integration/redis_setups/test_redis_acl.py::test_what_the_page_grants_is_enough_for_a_console",
-    "tests/integration/redis_setups/test_redis_setups.py",
+    "tests/integration/redis_setups/test_redis_setups.py::test_the_queue_is_read_and_its_jobs_run[redis-users with the least rights]",  # noqa: E501
     "tests/integration/wakeup/test_wakeup_changes.py",
     "tests/integration/test_dead_letters.py",
     "tests/integration/test_operator_queues.py",
