@@ -21,8 +21,8 @@ demo: $(VENV)/.installed ## A TaskQueue from zero and back on a cluster on this 
 test: $(VENV)/.installed ## Unit, integration, contract and laptop end-to-end tests
 	$(BIN)/pytest tests
 
-matrix: $(VENV)/.installed ## The injected runtime on each Python 3.10 to 3.14 that is found, with old and new arq
-	ARQUBE_MATRIX=1 $(BIN)/pytest tests/integration/test_injected_runtime.py
+matrix: $(VENV)/.installed ## Run on each Python, arq, redis-py, Redis, Valkey and Kubernetes that is found; prints a table
+	$(BIN)/python -m benchmarks.matrix --output build/matrix.json
 
 suite: $(VENV)/.installed ## arq's own tests with its Worker replaced by ours
 	ARQUBE_ARQ_SUITE=1 $(BIN)/pytest tests/integration/test_arq_suite.py

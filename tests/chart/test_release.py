@@ -5,18 +5,18 @@ No pod runs: what a running operator does is the end-to-end run's business. Here
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from builders import releases
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/arqube"
@@ -33,23 +33,16 @@ TASK_QUEUE = {
 MONITORING = {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
 
 
-def git(*arguments: str) -> bytes:
-    return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, check=True, timeout=60).stdout
-
-
 @pytest.fixture(scope="session")
 def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The chart as it was last under another version, from the repository's history."""
-    try:
-        commits = git("rev-list", "HEAD", "--", "charts/arqube").decode().split()
-    except (OSError, subprocess.CalledProcessError):
-        commits = []
-    for commit in commits:
-        described = yaml.safe_load(git("show", f"{commit}:charts/arqube/Chart.yaml"))
-        if described["version"] != VERSION:
+    """The chart of the last release; where that has this chart's version, as it was last under another one."""
+    released = releases.find(releases.RELEASES[0])
+    before = (releases.git("rev-list", "HEAD", "--", "charts/arqube") or b"").decode().split()
+    for commit in (*([released] if released else []), *before):
+        described = yaml.safe_load(releases.git("show", f"{commit}:charts/arqube/Chart.yaml") or b"")
+        if described and described["version"] != VERSION:
             folder = tmp_path_factory.mktemp(f"chart-{described['version']}")
-            with tarfile.open(fileobj=io.BytesIO(git("archive", commit, "charts/arqube"))) as archive:
-                archive.extractall(folder, filter="data")
+            releases.unpack(commit, folder, "charts/arqube")
             return folder / "charts/arqube"
     pytest.skip("no upgrade was tested: the previous chart is not in the history here (a shallow clone?)")
 

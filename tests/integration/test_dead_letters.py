@@ -346,4 +346,4 @@ async def test_the_keyspace_is_never_scanned_and_no_call_reads_it_all(redis: Red
 
     reading = {"evalsha", "eval", "zcount", "zrange", "zrevrange", "zrank", "zrevrank", "zscore", "hmget", "hstrlen"}
     used = {name.removeprefix("cmdstat_") for name in await redis.info("commandstats")}
-    assert used <= reading | {"config|resetstat", "info"}
+    assert used <= reading | {"config", "config|resetstat", "info"}  # Redis 6 tells of no subcommands

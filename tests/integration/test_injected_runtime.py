@@ -1,7 +1,7 @@
 """The runtime as it is injected: run by the Python of an image that holds arq and the app, and knows nothing of us.
 
-An image is a Python and its packages: here the test's own Python with a few of its packages, and with ``make matrix``
-an environment for each Python that is found, with old and new versions of what the runtime meets in images.
+An image is a Python and its packages: here the test's own Python with a few of its packages, and in ``make matrix`` the
+environment whose Python ``$ARQUBE_MATRIX_IMAGE`` names: old and new versions of what the runtime meets in images.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import ast
 import asyncio
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from importlib.metadata import distribution
 from pathlib import Path
@@ -30,7 +29,6 @@ from arqube_worker.inject import compatibility
 Eventually = Callable[..., Awaitable[Any]]
 
 APPS = Path(__file__).parent / "apps"
-MATRIX = Path(__file__).parents[2] / "build/matrix"
 ARQ = ("arq", "redis", "hiredis", "click", "pyjwt")
 """arq and what it needs."""
 SLOW_S = 60.0
@@ -241,69 +239,11 @@ async def work(
     return places
 
 
-CELLS = {
-    "the oldest of all": ("3.10", ("arq==0.25.0", "redis==4.2.0", "structlog==22.2.0", "prometheus-client==0.15.0")),
-    "the newest arq on the oldest Python": ("3.10", ("arq==0.28.0",)),
-    "an app with metrics": ("3.11", ("arq==0.26.3", "prometheus-client==0.21.0")),
-    "the newest arq with an old redis-py": ("3.11", ("arq==0.28.0", "redis==4.6.0")),
-    "an old arq that takes any redis-py": ("3.12", ("arq==0.25.0",)),
-    "the last arq but one": ("3.12", ("arq==0.27.0",)),
-    "the newest arq": ("3.13", ("arq==0.28.0",)),
-    "the newest arq on the newest Python": ("3.14", ("arq==0.28.0",)),
-    "an old arq on the newest Python": ("3.14", ("arq==0.25.0",)),
-}
-
-
-def interpreter(version: str) -> str | None:
-    """A Python of this version: one on PATH, or one of pyenv's."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    candidates = [shutil.which(f"python{version}"), *map(str, sorted(pyenv.glob(f"{version}.*/bin/python")))]
-    for candidate in filter(None, candidates):
-        if subprocess.run([candidate, "-c", "import venv"], capture_output=True).returncode == 0:
-            return candidate
-    return None
-
-
-def environment_of(python: str, folder: Path, packages: tuple[str, ...]) -> Image:
-    """An environment of ``python`` with these packages."""
-    image = Image((str(folder / "bin/python3"),))
-    subprocess.run([python, "-m", "venv", str(folder)], check=True)
-    subprocess.run([*image.python, "-m", "pip", "install", "--quiet", *packages], check=True)
-    return image
-
-
-@pytest.fixture(scope="module")
-def ran(request: pytest.FixtureRequest) -> Iterator[list[str]]:
-    """What ran, told in one line at the end."""
-    names: list[str] = []
-    yield names
-    line = f"the injected runtime ran on {', '.join(names) or 'nothing'}"
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print(f"\n{line}")  # noqa: T201 - what the run tells
-
-
-@pytest.mark.skipif("ARQUBE_MATRIX" not in os.environ, reason="installs packages for minutes: run `make matrix`")
-@pytest.mark.parametrize(("version", "packages"), CELLS.values(), ids=CELLS)
+@pytest.mark.skipif("ARQUBE_MATRIX_IMAGE" not in os.environ, reason="an image of `make matrix`")
 @pytest.mark.timeout(600)
-async def test_it_runs_on_every_python_and_arq(
-    runtime: Path,
-    redis_server: RedisServer,
-    redis: Any,
-    eventually: Eventually,
-    tmp_path: Path,
-    ran: list[str],
-    version: str,
-    packages: tuple[str, ...],
+async def test_it_runs_in_an_image_of_the_matrix(
+    runtime: Path, redis_server: RedisServer, redis: Any, eventually: Eventually, tmp_path: Path
 ) -> None:
-    found = interpreter(version)
-    if found is None:
-        pytest.skip(f"there is no Python {version} on PATH or among pyenv's")
-    folder = MATRIX / "-".join((version, *packages)).replace("==", "-")
-    image = await asyncio.to_thread(environment_of, found, folder, packages)
+    image = Image((os.environ["ARQUBE_MATRIX_IMAGE"],))
 
     await work(image, runtime, redis_server, redis, eventually, tmp_path)
-
-    shown = (
-        "import arq.version, platform, redis; print(platform.python_version(), arq.version.VERSION, redis.__version__)"
-    )
-    ran.append("Python {} with arq {} and redis-py {}".format(*image.run("-c", shown).stdout.split()))

@@ -25,6 +25,11 @@ Authority = Any
 """Of ``conftest.py``."""
 
 
+def lacks_tls(error: RuntimeError) -> bool:
+    """Whether a server did not start as it is built without TLS."""
+    return "tls-port" in str(error) or "TLS support" in str(error)
+
+
 @contextmanager
 def tls_server(authority: Authority, **options: bool) -> Iterator[RedisAddress]:
     port = free_port()
@@ -32,7 +37,7 @@ def tls_server(authority: Authority, **options: bool) -> Iterator[RedisAddress]:
     try:
         server.start()
     except RuntimeError as error:
-        if "tls-port" in str(error):
+        if lacks_tls(error):
             pytest.skip(f"{find_binary()} is built without TLS")
         raise
     try:
@@ -143,7 +148,7 @@ class Sentinels:
         try:
             return server.start(), tls_port
         except RuntimeError as error:
-            if "tls-port" in str(error):
+            if lacks_tls(error):
                 pytest.skip(f"{find_binary()} is built without TLS")
             raise
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from arqube_operator.api.v1alpha1 import TaskQueueStatus
 from arqube_operator.decide.state import Deployment, Pod
-from arqube_operator.observe.objects import read_deployment, read_pod
+from arqube_operator.observe.objects import read_deployment, read_pod, read_task_queue
 
 CREATED = "2026-01-01T00:00:00Z"
 CREATED_S = 1_767_225_600.0
@@ -181,3 +182,40 @@ def test_a_deployment_that_cannot_make_pods_says_why() -> None:
     condition = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
 
     assert read_deployment({"metadata": {}, "status": {"conditions": [condition]}}).problem == "exceeded quota"
+
+
+TASK_QUEUE = {
+    "apiVersion": "arqube.dev/v1alpha1",
+    "kind": "TaskQueue",
+    "metadata": {"name": "emails", "namespace": "shop", "uid": "u-1", "generation": 1},
+    "spec": {"redis": {"host": "redis"}, "worker": {"image": "app:1", "settings": "app.WorkerSettings"}},
+}
+
+
+@pytest.mark.parametrize("before", [{}, {"replicas": 2}], ids=["at first sight", "after one that was understood"])
+@pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param({"replicas": "2 of 3"}, id="a figure became a sentence"),
+        pytest.param({"conditions": [{"type": "Ready", "status": "Degraded"}]}, id="a condition has another state"),
+        pytest.param({"scaling": {"reason": "Why not?", "message": ""}}, id="a reason has another form"),
+    ],
+)
+def test_a_status_that_a_newer_operator_wrote_otherwise_is_no_trouble_of_the_spec(
+    status: dict[str, Any], before: dict[str, Any]
+) -> None:
+    known = read_task_queue(TASK_QUEUE | {"status": before}) if before else None
+
+    found = read_task_queue(TASK_QUEUE | {"status": status}, known)
+
+    assert found.problem == ""
+    assert found.spec is not None
+    assert found.status == TaskQueueStatus()
+    assert found.live_status == status, "so that the next write puts it right"
+
+
+def test_a_spec_that_cannot_be_read_says_so_whatever_the_status_is() -> None:
+    found = read_task_queue(TASK_QUEUE | {"spec": {"redis": {"host": "redis"}}, "status": {"replicas": "2 of 3"}})
+
+    assert found.spec is None
+    assert found.problem == "spec.worker: is required; add it"

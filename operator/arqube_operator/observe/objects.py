@@ -93,18 +93,22 @@ def read_task_queue(body: Mapping[str, Any], known: KnownTaskQueue | None = None
     metadata, live = body["metadata"], body.get("status", {})
     identity = Identity(metadata["name"], metadata["namespace"], metadata.get("uid", ""), metadata.get("generation", 0))
     deleting = "deletionTimestamp" in metadata
+    status = _status(live)
     if known is not None and known.spec is not None and known.identity == identity:
-        try:
-            status = _shared(TaskQueueStatus.model_validate(live, by_alias=True, by_name=False))
-            return KnownTaskQueue(known.identity, known.spec, status, "", deleting, _unless_shown(live, status))
-        except ValidationError:
-            pass  # Told below, with the path of the field.
+        return KnownTaskQueue(known.identity, known.spec, status, "", deleting, _unless_shown(live, status))
     try:
-        task_queue = TaskQueue.from_object(body)
+        spec = shared(TaskQueue.from_object({**body, "status": {}}).spec)
     except InvalidTaskQueueError as error:
         return KnownTaskQueue(identity, None, TaskQueueStatus(), str(error), deleting, live)
-    spec, status = shared(task_queue.spec), _shared(task_queue.status)
     return KnownTaskQueue(identity, spec, status, "", deleting, _unless_shown(live, status))
+
+
+def _status(live: Mapping[str, Any]) -> TaskQueueStatus:
+    """What ``live`` tells; nothing where it cannot be understood, as a newer operator's may not: it is written anew."""
+    try:
+        return _shared(TaskQueueStatus.model_validate(live, by_alias=True, by_name=False))
+    except ValidationError:
+        return TaskQueueStatus()
 
 
 def _shared(status: TaskQueueStatus) -> TaskQueueStatus:

@@ -31,6 +31,7 @@ from arqube_queue.snapshot import SnapshotQuery, read_snapshots
 from arqube_worker import settings
 from arqube_worker.metrics import Metrics
 from arqube_worker.runtime import Worker
+from builders import redis_users
 
 QUEUE = "emails"
 PASSWORD = "hunter2"  # noqa: S105 - of the tests' own server
@@ -41,8 +42,6 @@ USERS = {
 }
 PARTS = ("arqube-operator", "arqube-worker", "app", "arqube-reader", "arqube-jobs")
 WITHIN_S = 20.0
-TELLS_ITSELF = "client|setinfo"
-"""What redis-py asks for on its own account, and does without."""
 
 Role = Callable[[RedisAddress, Redis, Callable[[], Awaitable[bool]]], Awaitable[None]]
 
@@ -74,12 +73,7 @@ async def admin(server: RedisServer) -> AsyncIterator[Redis]:
 
 async def denials(admin: Redis, user: str) -> set[str]:
     """What the user was refused: commands and keys."""
-    log = await admin.acl_log()
-    return {entry["object"] for entry in log if entry["username"] == user} - {TELLS_ITSELF}
-
-
-async def make_user(admin: Redis, user: str, rules: list[str]) -> None:
-    await admin.execute_command("ACL", "SETUSER", user, "reset", *rules)  # type: ignore[no-untyped-call]
+    return {what for who, what in await redis_users.denials(admin) if who == user}
 
 
 # -- what each part does --
@@ -251,7 +245,7 @@ ROLES: dict[str, Role] = {
 
 @pytest.mark.parametrize("user", PARTS)
 async def test_what_the_page_grants_is_enough(server: RedisServer, admin: Redis, user: str) -> None:
-    await make_user(admin, user, USERS[user])
+    await redis_users.grant(admin, user, USERS[user])
 
     async def never() -> bool:
         return False
@@ -264,7 +258,7 @@ async def test_what_the_page_grants_is_enough(server: RedisServer, admin: Redis,
 async def test_what_the_page_grants_is_enough_for_a_console(server: RedisServer, admin: Redis) -> None:
     (more,) = re.findall(r"^\+.*$", PAGE.read_text(), re.MULTILINE)
     rights = [rule for rule in USERS["arqube-reader"] if rule.startswith(("%", "+"))]
-    await make_user(admin, "arqube-operator", [*USERS["arqube-operator"], *rights, *more.split()])
+    await redis_users.grant(admin, "arqube-operator", [*USERS["arqube-operator"], *rights, *more.split()])
 
     async def never() -> bool:
         return False
@@ -278,7 +272,7 @@ async def test_what_the_page_grants_is_enough_for_a_console(server: RedisServer,
 @pytest.mark.parametrize("binary", ["redis"], indirect=True, scope="module")
 @pytest.mark.parametrize(("user", "rule"), less())
 async def test_nothing_less_is_enough(server: RedisServer, admin: Redis, user: str, rule: str) -> None:
-    await make_user(admin, user, [each for each in USERS[user] if each != rule])
+    await redis_users.grant(admin, user, [each for each in USERS[user] if each != rule])
 
     async def denied() -> bool:
         return bool(await denials(admin, user))
