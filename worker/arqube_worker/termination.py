@@ -14,6 +14,10 @@ LIMIT = 1000
 _USER_INFO = re.compile(r"//[^/\s@]*@")
 
 
+class Stopped(SystemExit):
+    """The process was asked to stop before there was anything to stop: no error of whoever was interrupted."""
+
+
 def report(message: str) -> None:
     """Write the message's first line, without the passwords of URLs: it will be seen in the TaskQueue's status."""
     path = os.environ.get(VARIABLE)
