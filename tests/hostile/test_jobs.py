@@ -111,6 +111,9 @@ async def death(client: ArqRedis, job: Job) -> tuple[str, str] | None:
     return (found.letter.reason, found.letter.error) if found else None
 
 
+UNTOLD = object()
+"""As under arq: the job ran, and its result is told to be none that can be written."""
+
 CASES = {
     "it raises SystemExit": ("exit", "SystemExit"),
     "it raises KeyboardInterrupt": ("interrupt", "KeyboardInterrupt"),
@@ -131,11 +134,11 @@ CASES = {
     "it asks for a retry at the end of time": ("endless retry", "OverflowError"),
     "more of its error cannot be told": ("broken extra", "ValueError: with more to tell"),
     "more of its error ends the process": ("leaving extra", "ValueError: with more to tell"),
-    "it returns a lambda": ("lambda", "SerializationError"),
-    "it returns a lock": ("lock", "SerializationError"),
-    "it returns what refuses to be pickled": ("refusing", "SerializationError"),
+    "it returns a lambda": ("lambda", UNTOLD),
+    "it returns a lock": ("lock", UNTOLD),
+    "it returns what refuses to be pickled": ("refusing", UNTOLD),
     "it returns what ends the process when pickled": ("leaving", "JobExecutionFailed"),
-    "it returns lists 200,000 deep": ("nested", "SerializationError"),
+    "it returns lists 200,000 deep": ("nested", UNTOLD),
     "it returns 50 MB": ("large", None),
     "it cancels its own task and returns": ("cancel itself", None),
     "it cancels its own task and waits": ("cancel itself and wait", "max 2 retries exceeded"),
@@ -162,6 +165,10 @@ async def test_a_job_harms_itself_alone(
     if error is None:
         info = await eventually(job.result_info, within_s=WAIT_S)
         assert info.success, info.result
+    elif error is UNTOLD:
+        info = await eventually(job.result_info, within_s=WAIT_S)
+        assert not info.success
+        assert "unable to serialize result" in str(info.result)
     else:
         reason, told = await eventually(lambda: death(client, job), within_s=WAIT_S)
         assert reason in ("failed", "tries_exhausted")
@@ -171,3 +178,79 @@ async def test_a_job_harms_itself_alone(
     after = [await enqueue(client, "neighbour") for _ in range(4)]
     assert [await each.result(timeout=WAIT_S) for each in after] == ["unharmed"] * 4
     assert shared_worker.process.poll() is None, shared_worker.log.read_text()[-2000:]
+
+
+ENDS_OF_WORKERS = {
+    "it stops the loop": ("stop_the_loop", 1, "Event loop stopped"),
+    "a task of its own exits with 3": ("exit_from_a_task", 1, "SystemExit: 3"),
+    "it cancels every task there is": ("cancel_everything", 1, "cancelled the worker"),
+}
+
+
+@pytest.mark.parametrize("case", ENDS_OF_WORKERS.values(), ids=ENDS_OF_WORKERS.keys())
+async def test_what_ends_the_worker_ends_it_in_order(
+    start: Callable[[str], HostileWorker], client: ArqRedis, case: tuple[str, int, str]
+) -> None:
+    """The job is done, nothing stays leased, and the last words say why."""
+    function, code, words = case
+    job = await enqueue(client, function)
+    worker = start("Deadly")
+    assert await worker.exit_code() == code, worker.log.read_text()
+    assert words in worker.last_words.read_text()
+    assert "Traceback" not in worker.log.read_text()
+    assert (await job.result_info()) is not None
+    assert await client.keys("arq:in-progress:*") == []
+
+
+async def test_a_job_that_kills_its_worker_has_its_tries_and_no_more(
+    start: Callable[[str], HostileWorker], client: ArqRedis, eventually: Eventually
+) -> None:
+    job = await enqueue(client, "vanish")
+    worker = start("Deadly")
+    for _ in range(2):
+        assert await worker.exit_code() == 9
+        worker.start()
+    reason, _ = await eventually(lambda: death(client, job), within_s=WAIT_S)
+    assert reason == "tries_exhausted"
+    assert await (await enqueue(client, "neighbour")).result(timeout=WAIT_S) == "unharmed"
+
+
+async def test_hooks_that_raise_what_ends_processes_harm_no_job(
+    start: Callable[[str], HostileWorker], client: ArqRedis
+) -> None:
+    worker = start("HostileHooks")
+    for _ in range(12):
+        assert await (await enqueue(client, "neighbour")).result(timeout=WAIT_S) == "unharmed"
+    worker.process.terminate()
+    assert await worker.exit_code() == 1, "on_shutdown failed"
+    assert "on_shutdown failed: SystemExit: 6" in worker.last_words.read_text()
+
+
+async def test_a_beginning_that_raises_what_ends_processes_uses_the_tries_up(
+    start: Callable[[str], HostileWorker], client: ArqRedis, eventually: Eventually
+) -> None:
+    job = await enqueue(client, "neighbour")
+    worker = start("HostileBeginning")
+    reason, _ = await eventually(lambda: death(client, job), within_s=WAIT_S)
+    assert reason == "tries_exhausted"
+    assert worker.process.poll() is None
+
+
+STARTS = {
+    "it exits with 0": ("ExitsAtStart", "on_startup failed: SystemExit: 0"),
+    "it cancels itself": ("CancelledAtStart", "on_startup failed: RuntimeError: it cancelled itself"),
+    "it cannot be awaited": ("SyncStart", "on_startup failed: TypeError"),
+}
+
+
+@pytest.mark.parametrize("case", STARTS.values(), ids=STARTS.keys())
+async def test_a_start_up_that_does_not_end_well_is_told_and_takes_no_job(
+    start: Callable[[str], HostileWorker], client: ArqRedis, case: tuple[str, str]
+) -> None:
+    settings, words = case
+    job = await enqueue(client, "neighbour")
+    worker = start(settings)
+    assert await worker.exit_code() == 1, worker.log.read_text()
+    assert words in worker.last_words.read_text()
+    assert await client.zscore(QUEUE, job.job_id) is not None
+    await client.zrem(QUEUE, job.job_id)

@@ -28,7 +28,8 @@ def command(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
         found = report(options.settings, environ)
     except SettingsError as error:
-        found = {"settings": options.settings, "error": str(error)}
+        target = options.settings if options.settings.isprintable() else ascii(options.settings)
+        found = {"settings": target, "error": str(error)}
     print(json.dumps(found) if options.json else "\n".join(_lines(found)))  # noqa: T201 - the command's output
     return 1 if "error" in found else 0
 

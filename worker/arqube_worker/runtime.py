@@ -16,7 +16,7 @@ from arqube_queue import heartbeat, keys
 from arqube_queue.held_connection import HeldConnection
 from arqube_queue.leases import LeaseKeeper
 from arqube_queue.turns import Turns
-from arqube_worker import connections, crons, heartbeats, logs, setting_values, termination, tracing
+from arqube_worker import connections, crons, heartbeats, logs, termination, tracing
 from arqube_worker.drain import first_of
 from arqube_worker.metrics import Metrics
 from arqube_worker.running import Ended
@@ -45,8 +45,6 @@ class Worker(TurnTaker):
             super().__init__(name=name, metrics=metrics, retry_policy=configuration.retry_policy, **options)
         except Exception as error:  # of an assertion, or of a module that it imports, among others
             raise SettingsError(f"arq refuses the settings: {told(error)}") from error
-        if (problem := setting_values.problem_of_functions(self.functions)) is not None:
-            raise SettingsError(problem)
         self._configuration = configuration
         self._pool_options = {
             "job_serializer": self.job_serializer,
@@ -83,7 +81,7 @@ class Worker(TurnTaker):
                 exit_code = await self._start_up_and_work()
         finally:
             self._drained.set()
-            await beat
+            await asyncio.wait((beat,))
         if self._pool is not None:
             exit_code = await self._shut_down() or exit_code
         if self.spans is not None and not await tracing.flush(self.spans):
@@ -145,13 +143,19 @@ class Worker(TurnTaker):
             self._hook_failed("on_startup", error)
             return 1
         listening = asyncio.create_task(self._listen())
+        exit_code = 0
         try:
             await self.work()
+        except asyncio.CancelledError:  # By the app alone, as by a job that cancels all tasks there are.
+            message = "a task of the app cancelled the worker: it stops in order"
+            logger.warning(message)
+            termination.report(f"arqube-worker: {message}")
+            exit_code = 1
         finally:
             await self._finish_or_give_back()
             listening.cancel()
             await asyncio.wait((listening,), timeout=CANCEL_GRACE_S)
-        return 0
+        return exit_code
 
     async def _start_up(self) -> None:
         """Run ``on_startup``; a stop cancels it, as a start-up may take minutes."""

@@ -11,6 +11,10 @@ from datetime import timedelta, tzinfo
 from numbers import Real
 from typing import Any, Final, NamedTuple
 
+from arq.cron import CronJob
+from arq.typing import WEEKDAYS
+from arq.worker import Function
+
 MOST_JOBS: Final = 100_000
 """Jobs at once: one call of a script leases them, and Redis does nothing else meanwhile."""
 LONGEST_S: Final = 1e9
@@ -65,7 +69,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "health_check_interval": _Duration,
     "job_completion_wait": _Duration,
     "queue_read_limit": _Kind(
-        "a whole number of at least 1, or None", lambda value: value is None or _is_whole(value, 0, math.inf)
+        "a whole number, or None", lambda value: value is None or _is_whole(value, 0, math.inf)
     ),
     "max_tries": _Tries,
     "max_burst_jobs": _Kind(
@@ -92,31 +96,66 @@ _OF_FUNCTIONS: Final[Mapping[str, tuple[str, _Kind]]] = {
 """By arq's attribute: the argument of ``arq.func`` and ``arq.cron``. None leaves it to the settings."""
 
 
+_CRON_FIELDS: Final = {
+    "month": (1, 12),
+    "day": (1, 31),
+    "weekday": (0, 6),
+    "hour": (0, 23),
+    "minute": (0, 59),
+    "second": (0, 59),
+    "microsecond": (0, 999_999),
+}
+_LONGEST_MONTHS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
 def problem_of_settings(values: Mapping[str, Any]) -> str | None:
     """What is wrong with the first of ``values`` that cannot be used, with the remedy; None when all can be."""
     for name, kind in _KINDS.items():
         if name in values and not kind.fits(values[name]):
             return f"{name} must be {kind.wanted}, not {_shown(values[name])}"
+    for name in ("functions", "cron_jobs"):
+        jobs = values.get(name)
+        for job in jobs if isinstance(jobs, (list, tuple, set)) else ():
+            problem = _problem_of_job(job)
+            if problem is not None:
+                return problem
     return None
 
 
-def problem_of_functions(functions: Mapping[str, Any]) -> str | None:
-    """The same for what stands beside functions and cron jobs, by their names."""
-    for name, function in functions.items():
-        if not isinstance(name, str):
-            return f"the name of a function must be a text, not {_shown(name)}"
-        for attribute, (argument, kind) in _OF_FUNCTIONS.items():
-            value = getattr(function, attribute, None)
-            if value is not None and not kind.fits(value):
-                return f"{argument} of function {name!r} must be {kind.wanted}, not {_shown(value)}"
+def _problem_of_job(job: Any) -> str | None:
+    """The same for what ``arq.func`` and ``arq.cron`` made; arq looks at all else itself."""
+    if not isinstance(job, (Function, CronJob)):
+        return None
+    if not isinstance(job.name, str):
+        return f"the name of a function must be a text, not {_shown(job.name)}"
+    for attribute, (argument, kind) in _OF_FUNCTIONS.items():
+        value = getattr(job, attribute)
+        if value is not None and not kind.fits(value):
+            return f"{argument} of function {job.name!r} must be {kind.wanted}, not {_shown(value)}"
+    return _problem_of_cron(job) if isinstance(job, CronJob) else None
+
+
+def _problem_of_cron(job: CronJob) -> str | None:
+    """arq would look for the next run through thousands of years, and the worker would do nothing else."""
+    for name, (first, last) in _CRON_FIELDS.items():
+        value = getattr(job, name)
+        if value is None or (name == "weekday" and isinstance(value, str) and value.lower() in WEEKDAYS):
+            continue
+        items = value if isinstance(value, (set, list, tuple)) else (value,)
+        if not items or not all(isinstance(item, int) and first <= item <= last for item in items):
+            names = f", or one of {', '.join(WEEKDAYS)}" if name == "weekday" else ""
+            return f"{name} of cron job {job.name!r} must be from {first} to {last}, or a set of such numbers{names}"
+    if job.month is not None and job.day is not None:
+        months, days = (value if isinstance(value, (set, list, tuple)) else (value,) for value in (job.month, job.day))
+        if min(days) > max(_LONGEST_MONTHS[month - 1] for month in months):
+            return f"day of cron job {job.name!r} must be one that its month has: it would never run"
     return None
 
 
 def _shown(value: Any) -> str:
     """A value as an error names it: only numbers and None themselves, as others may be long or a secret."""
-    if value is None or isinstance(value, (int, float)):
-        try:
-            return repr(value)
-        except ValueError:  # a number of thousands of digits
-            return "such a large number"
+    if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**20):
+        return repr(value)
+    if isinstance(value, int):
+        return "so large a number"
     return "an empty text" if value == "" else f"a value of type {type(value).__name__}"

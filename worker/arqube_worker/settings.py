@@ -80,8 +80,8 @@ def load(target: str) -> LoadedSettings:
         SettingsError: There is no such module or name, or what it holds are no settings.
     """
     module_name, _, name = target.partition(":") if ":" in target else target.rpartition(".")
-    if not module_name or not name:
-        raise SettingsError(f"{target!r} names no settings: write module.WorkerSettings or module:WorkerSettings")
+    if not module_name or not name or not target.isprintable():
+        raise SettingsError(f"{ascii(target)} names no settings: write module.WorkerSettings or module:WorkerSettings")
     found: Any = _import(module_name)
     for part in name.split("."):
         try:
@@ -90,8 +90,6 @@ def load(target: str) -> LoadedSettings:
             raise SettingsError(f"module {module_name!r} has no {name!r}: {_candidates(module_name)}") from None
         except Exception as error:
             raise SettingsError(f"{target!r} cannot be looked up: {told(error)}") from None
-    if inspect.isfunction(found):
-        found = _call(found, target)
     try:
         return _loaded(found, target)
     except SettingsError:
@@ -101,6 +99,8 @@ def load(target: str) -> LoadedSettings:
 
 
 def _loaded(found: Any, target: str) -> LoadedSettings:
+    if inspect.isfunction(found):
+        found = _call(found, target)
     names = _names(found)
     known = [name for name in names if name in PARAMETERS]
     if not known:
@@ -224,7 +224,7 @@ def _import(module_name: str) -> Any:
 def told(error: BaseException) -> str:
     """An error in one line, also one that cannot tell itself."""
     try:
-        words = " ".join(str(error).split())
+        words = " ".join(str(error).split()).encode(errors="backslashreplace").decode()
     except Exception:
         words = ""
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -25,7 +25,7 @@ def report(message: str) -> None:
         return
     line = _USER_INFO.sub("//***@", message.strip().partition("\n")[0])[:LIMIT]
     try:
-        with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123 - as short as it can be
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123 - as short as it can be
             file.write(line)
     except OSError:  # The message stands on stderr too.
         pass
