@@ -24,7 +24,7 @@ from arqube_operator.observe.cluster import ClusterCache, Key, Versions
 from arqube_operator.observe.queues import QueueObserver
 from arqube_operator.observe.watches import Watches
 from arqube_operator.observe.workers import follow_workers
-from arqube_operator.settings import ConsoleSettings, Settings
+from arqube_operator.settings import ConsoleSettings, InvalidSettingsError, Settings
 from arqube_operator.workqueue import WorkQueue
 
 if TYPE_CHECKING:
@@ -56,13 +56,14 @@ class Operator:
 
         Raises:
             ApiError: There is no cluster to talk to.
+            InvalidSettingsError: A port cannot be listened at.
         """
         client = await KubeClient.from_config(self._settings.kubeconfig)
         elector = LeaderElector(client, self._settings.namespace, self._settings.lease_name, self._settings.identity)
         runners = [web.AppRunner(server.application(self._metrics.registry, self._health, self._readiness))]
         try:
             await runners[0].setup()
-            await web.TCPSite(runners[0], port=self._settings.http_port).start()
+            await _listen(web.TCPSite(runners[0], port=self._settings.http_port), "ARQUBE_HTTP_PORT")
             if self._settings.console is not None:
                 runners.append(await self._serve_console(self._settings.console, elector))
             pulse = asyncio.create_task(self._pulse(), name="pulse")
@@ -97,7 +98,7 @@ class Operator:
         runner = web.AppRunner(self._console.application(), access_log=None)
         await runner.setup()
         # Loopback alone: whoever comes through kubectl port-forward has passed the cluster's own authentication.
-        await web.TCPSite(runner, host="127.0.0.1", port=port).start()
+        await _listen(web.TCPSite(runner, host="127.0.0.1", port=port), "ARQUBE_CONSOLE_PORT")
         log.info("console.serves", port=port, writes=settings.token_file is not None)
         return runner
 
@@ -163,6 +164,13 @@ class Operator:
 
     def _readiness(self) -> str | None:
         return None if self._elector_runs else "not yet standing for leader"
+
+
+async def _listen(site: web.TCPSite, variable: str) -> None:
+    try:
+        await site.start()
+    except OSError as error:
+        raise InvalidSettingsError(f"{variable}: {site.name} cannot be served ({error}); name another port") from None
 
 
 async def _until_ended(watches: asyncio.Future[None]) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 from arq.connections import RedisSettings
 from prometheus_client import CollectorRegistry
 
-from arqube_worker import connections, settings
-from arqube_worker.loops import event_loop
+from arqube_worker import connections, settings, tracing
+from arqube_worker.loops import event_loop, loop_maker
 from arqube_worker.metrics import Metrics
 from arqube_worker.runtime import Worker
 from arqube_worker.settings import Configuration, LoadedSettings, SettingsError
@@ -40,6 +40,7 @@ def report(target: str, environ: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         SettingsError: It would do nothing, for the reason given.
     """
+    make_loop = loop_maker(environ)
     loaded = settings.load(target)
     configuration = settings.configure(loaded, environ)
     with event_loop():
@@ -54,6 +55,8 @@ def report(target: str, environ: Mapping[str, str]) -> dict[str, Any]:
         "redis": connections.label(configuration.redis),
         "concurrency": worker.max_jobs,
         "shutdown_timeout_s": configuration.shutdown_timeout_s,
+        "loop": make_loop.__module__.partition(".")[0],
+        "traces": tracing.wish(environ),
         "functions": [
             {
                 "name": name,
@@ -99,6 +102,7 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
         f"  queue        {found['queue']} on Redis {found['redis']}",
         f"  concurrency  {found['concurrency']} jobs at once; {found['shutdown_timeout_s']:g} s to finish at a stop",
     ]
+    lines += [f"  loop         {found['loop']}", f"  traces       {found['traces']}"]
     lines += [
         f"  function     {job['name']} ({_timeout(job['timeout_s'])}, {job['max_tries']} tries)"
         for job in found["functions"]

@@ -82,6 +82,8 @@ class Worker(TurnTaker):
         finally:
             self._drained.set()
             await asyncio.wait((beat,))
+            if not beat.cancelled():  # Else it was by the app.
+                beat.result()
         if self._pool is not None:
             exit_code = await self._shut_down() or exit_code
         if self.spans is not None and not await tracing.flush(self.spans):

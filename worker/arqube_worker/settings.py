@@ -131,6 +131,8 @@ def configure(loaded: LoadedSettings, environ: Mapping[str, str]) -> Configurati
     settings = options.pop("redis_settings", None)
     if settings is not None and not isinstance(settings, RedisSettings):
         raise SettingsError(f"redis_settings must be arq's RedisSettings, not {type(settings).__name__}")
+    if (variable := env.not_utf8(environ)) is not None:
+        raise SettingsError(f"{variable} must be text in UTF-8")
     if (problem := setting_values.problem_of_settings(options)) is not None:
         raise SettingsError(problem)
     try:
