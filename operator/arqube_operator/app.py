@@ -24,6 +24,7 @@ from arqube_operator.observe.cluster import ClusterCache, Key, Versions
 from arqube_operator.observe.queues import QueueObserver
 from arqube_operator.observe.watches import Watches
 from arqube_operator.observe.workers import follow_workers
+from arqube_operator.serving import Runner
 from arqube_operator.settings import ConsoleSettings, InvalidSettingsError, Settings
 from arqube_operator.workqueue import WorkQueue
 
@@ -60,7 +61,8 @@ class Operator:
         """
         client = await KubeClient.from_config(self._settings.kubeconfig)
         elector = LeaderElector(client, self._settings.namespace, self._settings.lease_name, self._settings.identity)
-        runners = [web.AppRunner(server.application(self._metrics.registry, self._health, self._readiness))]
+        endpoints = server.application(self._metrics.registry, self._health, self._readiness)
+        runners = [Runner(endpoints, server.HEADERS)]
         try:
             await runners[0].setup()
             await _listen(web.TCPSite(runners[0], port=self._settings.http_port), "ARQUBE_HTTP_PORT")
@@ -82,8 +84,9 @@ class Operator:
                 await asyncio.to_thread(self._watches.join, KOPF_STOP_S)
             log.info("operator.stopped", identity=self._settings.identity)
 
-    async def _serve_console(self, settings: ConsoleSettings, elector: LeaderElector) -> web.AppRunner:
+    async def _serve_console(self, settings: ConsoleSettings, elector: LeaderElector) -> Runner:
         # Its templates cost time and memory that most operators need not spend.
+        from arqube_operator.console.guard import HEADERS
         from arqube_operator.console.routes import Console
 
         namespace, port = self._settings.namespace, settings.port
@@ -95,7 +98,7 @@ class Operator:
             return f"This operator stands by. {leader} leads and has something to show: {command}"
 
         self._console = Console(settings, standby)
-        runner = web.AppRunner(self._console.application(), access_log=None)
+        runner = Runner(self._console.application(), HEADERS, access_log=None)
         await runner.setup()
         # Loopback alone: whoever comes through kubectl port-forward has passed the cluster's own authentication.
         await _listen(web.TCPSite(runner, host="127.0.0.1", port=port), "ARQUBE_CONSOLE_PORT")

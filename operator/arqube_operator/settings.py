@@ -101,7 +101,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         )
     level = (environ.get("ARQUBE_LOG_LEVEL") or "info").lower()
     if level not in _LEVELS:
-        raise InvalidSettingsError(f"ARQUBE_LOG_LEVEL must be one of {', '.join(_LEVELS)}, not {level[:_LONGEST_SHOWN]!r}")
+        raise InvalidSettingsError(
+            f"ARQUBE_LOG_LEVEL must be one of {', '.join(_LEVELS)}, not {level[:_LONGEST_SHOWN]!r}"
+        )
     image = environ.get("ARQUBE_WORKER_IMAGE") or DEFAULT_RUNTIME_IMAGE
     if not re.fullmatch(r"\S+", image):
         raise InvalidSettingsError(

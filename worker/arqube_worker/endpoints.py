@@ -61,7 +61,10 @@ class Endpoints:
     def _answer(self, path: str, accept: str, registry: CollectorRegistry) -> tuple[int, str, bytes]:
         match path.partition("?")[0]:
             case "/metrics":
-                encode, content_type = choose_encoder(accept)
+                try:
+                    encode, content_type = choose_encoder(accept)
+                except (TypeError, ValueError):  # a version that is none
+                    encode, content_type = choose_encoder("")
                 return HTTPStatus.OK, content_type, encode(registry)
             case "/healthz":
                 return self._verdict(Health.not_alive, absent=None)

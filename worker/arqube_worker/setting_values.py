@@ -68,9 +68,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "poll_delay": _Duration,
     "health_check_interval": _Duration,
     "job_completion_wait": _Duration,
-    "queue_read_limit": _Kind(
-        "a whole number, or None", lambda value: value is None or _is_whole(value, 0, math.inf)
-    ),
+    "queue_read_limit": _Kind("a whole number, or None", lambda value: value is None or _is_whole(value, 0, math.inf)),
     "max_tries": _Tries,
     "max_burst_jobs": _Kind(
         "a whole number, -1 for any number of jobs", lambda value: value is None or _is_whole(value, -1, math.inf)
