@@ -117,7 +117,7 @@ FILES = {
     "the plugin says a list": plugin("print([])"),
     "the plugin says null": plugin("print('null')"),
     "the plugin gives nothing": plugin(
-        "print('{\"apiVersion\": \"client.authentication.k8s.io/v1\", \"kind\": \"ExecCredential\", \"status\": {}}')"
+        'print(\'{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {}}\')'
     ),
     "the plugin is killed": plugin("import os; os.kill(os.getpid(), 9)"),
     "the login is of a provider long gone": kubeconfig(user={"auth-provider": {"name": "gcp"}}),
