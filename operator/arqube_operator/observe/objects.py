@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,6 +46,8 @@ _TEMPLATE_LABEL: Final = "pod-template-hash"
 _CRASHES: Final = 2
 """A container that has ended after so many restarts is taken to crash, not to be restarted once."""
 
+_COST: Final = re.compile("-?[0-9]{1,10}")
+"""A deletion cost as Kubernetes takes it; people may annotate pods with anything."""
 _SIGKILL: Final = 128 + 9
 """Exit code of a container that was killed: its grace period was over, or its memory."""
 
@@ -87,21 +90,25 @@ class KnownTaskQueue:
 
 def read_task_queue(body: Mapping[str, Any], known: KnownTaskQueue | None = None) -> KnownTaskQueue:
     """The facts of a TaskQueue; ``known``, what it was before, spares reading a spec that is of the same generation."""
-    metadata, live = body["metadata"], body.get("status", {})
+    metadata, live = body["metadata"], body.get("status") or {}
     identity = Identity(metadata["name"], metadata["namespace"], metadata.get("uid", ""), metadata.get("generation", 0))
     deleting = "deletionTimestamp" in metadata
+    status = _read_status(live)
     if known is not None and known.spec is not None and known.identity == identity:
-        try:
-            status = _shared(TaskQueueStatus.model_validate(live, by_alias=True, by_name=False))
-            return KnownTaskQueue(known.identity, known.spec, status, "", deleting, _unless_shown(live, status))
-        except ValidationError:
-            pass  # Told below, with the path of the field.
+        return KnownTaskQueue(known.identity, known.spec, status, "", deleting, _unless_shown(live, status))
     try:
-        task_queue = TaskQueue.from_object(body)
+        spec = shared(TaskQueue.from_object({**body, "status": {}}).spec)
     except InvalidTaskQueueError as error:
         return KnownTaskQueue(identity, None, TaskQueueStatus(), str(error), deleting, live)
-    spec, status = shared(task_queue.spec), _shared(task_queue.status)
     return KnownTaskQueue(identity, spec, status, "", deleting, _unless_shown(live, status))
+
+
+def _read_status(live: Mapping[str, Any]) -> TaskQueueStatus:
+    """What the status tells. One that cannot be understood is a stranger's: it tells nothing, and is written anew."""
+    try:
+        return _shared(TaskQueueStatus.model_validate(live, by_alias=True, by_name=False))
+    except ValidationError:
+        return TaskQueueStatus()
 
 
 def _shared(status: TaskQueueStatus) -> TaskQueueStatus:
@@ -142,7 +149,7 @@ def read_pod(body: Mapping[str, Any]) -> Pod:
         template=metadata.get("labels", {}).get(_TEMPLATE_LABEL, ""),
         failure=failure,
         failure_message=message,
-        deletion_cost=int(cost) if cost.lstrip("-").isdigit() else None,
+        deletion_cost=int(cost) if _COST.fullmatch(cost) else None,
     )
 
 
