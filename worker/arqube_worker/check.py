@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from arq.connections import RedisSettings
+from arq.worker import func
 from prometheus_client import CollectorRegistry
 
 from arqube_worker import connections, settings, tracing
@@ -76,7 +77,10 @@ def report(target: str, environ: Mapping[str, str]) -> dict[str, Any]:
 
 def warnings(loaded: LoadedSettings, configuration: Configuration) -> list[str]:
     """What the author of the settings may not expect."""
-    found = []
+    found = [
+        f"several functions are named {name!r}: the last of them runs the jobs of all"
+        for name in _shared_names(loaded.values.get("functions", ()))
+    ]
     for name in loaded.unknown:
         near = difflib.get_close_matches(name, settings.PARAMETERS | settings.OURS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -88,6 +92,14 @@ def warnings(loaded: LoadedSettings, configuration: Configuration) -> list[str]:
         where = connections.label(configuration.redis)
         found.append(f"neither redis_settings nor the environment says where Redis is: {where} is used")
     return found
+
+
+def _shared_names(functions: Iterable[Any]) -> list[str]:
+    """The names that several functions have; arq keeps the last of them in silence."""
+    named: dict[str, set[Any]] = {}
+    for function in map(func, functions):
+        named.setdefault(function.name, set()).add(function.coroutine)
+    return [name for name, coroutines in named.items() if len(coroutines) > 1]
 
 
 def _timeout(seconds: float | None) -> str:
