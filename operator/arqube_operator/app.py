@@ -25,7 +25,8 @@ from arqube_operator.observe.cluster import ClusterCache, Key, Versions
 from arqube_operator.observe.queues import QueueObserver
 from arqube_operator.observe.watches import Watches
 from arqube_operator.observe.workers import follow_workers
-from arqube_operator.settings import ConsoleSettings, Settings
+from arqube_operator.serving import Runner
+from arqube_operator.settings import ConsoleSettings, InvalidSettingsError, Settings
 from arqube_operator.workqueue import WorkQueue
 
 if TYPE_CHECKING:
@@ -59,13 +60,15 @@ class Operator:
 
         Raises:
             ApiError: There is no cluster to talk to.
+            InvalidSettingsError: A port cannot be listened at.
         """
         client = await KubeClient.from_config(self._settings.kubeconfig, self._metrics.api_answered)
         elector = LeaderElector(client, self._settings.namespace, self._settings.lease_name, self._settings.identity)
-        runners = [web.AppRunner(server.application(self._metrics.registry, self._health, self._readiness))]
+        endpoints = server.application(self._metrics.registry, self._health, self._readiness)
+        runners = [Runner(endpoints, server.HEADERS)]
         try:
             await runners[0].setup()
-            await web.TCPSite(runners[0], port=self._settings.http_port).start()
+            await _listen(web.TCPSite(runners[0], port=self._settings.http_port), "ARQUBE_HTTP_PORT")
             if self._settings.console is not None:
                 runners.append(await self._serve_console(self._settings.console, elector))
             pulse = asyncio.create_task(self._pulse(), name="pulse")
@@ -89,8 +92,9 @@ class Operator:
                 await asyncio.to_thread(self._watches.join, KOPF_STOP_S)
             log.info("operator.stopped", identity=self._settings.identity)
 
-    async def _serve_console(self, settings: ConsoleSettings, elector: LeaderElector) -> web.AppRunner:
+    async def _serve_console(self, settings: ConsoleSettings, elector: LeaderElector) -> Runner:
         # Its templates cost time and memory that most operators need not spend.
+        from arqube_operator.console.guard import HEADERS
         from arqube_operator.console.routes import Console
 
         namespace, port = self._settings.namespace, settings.port
@@ -102,10 +106,10 @@ class Operator:
             return f"This operator stands by. {leader} leads and has something to show: {command}"
 
         self._console = Console(settings, standby)
-        runner = web.AppRunner(self._console.application(), access_log=None)
+        runner = Runner(self._console.application(), HEADERS, access_log=None)
         await runner.setup()
         # Loopback alone: whoever comes through kubectl port-forward has passed the cluster's own authentication.
-        await web.TCPSite(runner, host="127.0.0.1", port=port).start()
+        await _listen(web.TCPSite(runner, host="127.0.0.1", port=port), "ARQUBE_CONSOLE_PORT")
         log.info("console.serves", port=port, writes=settings.token_file is not None)
         return runner
 
@@ -191,3 +195,10 @@ class Operator:
         if self._unlisted is not None:
             return f"leads and cannot list TaskQueues and their workers: {self._unlisted}"
         return None
+
+
+async def _listen(site: web.TCPSite, variable: str) -> None:
+    try:
+        await site.start()
+    except OSError as error:
+        raise InvalidSettingsError(f"{variable}: {site.name} cannot be served ({error}); name another port") from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import sys
 import time
@@ -64,11 +65,18 @@ async def check(settings: Settings, url: str | None, within_s: float) -> int:
             return 0
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < math.inf:
+        raise ValueError
+    return seconds
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check once; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m arqube_operator.check", description="Check an installed operator.")
     parser.add_argument("url", nargs="?", help="root of an operator's HTTP endpoints; without it, /readyz is not asked")
-    parser.add_argument("--within", type=float, default=60.0, metavar="SECONDS", help="how long to try (60)")
+    parser.add_argument("--within", type=_seconds, default=60.0, metavar="SECONDS", help="how long to try (60)")
     options = parser.parse_args(arguments)
     try:
         settings = read_settings(os.environ)

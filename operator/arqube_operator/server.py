@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+
+HEADERS: Final = {"X-Content-Type-Options": "nosniff"}
 
 
 def application(
@@ -16,7 +19,10 @@ def application(
     """The endpoints. ``healthy`` and ``ready`` give None while all is well, else what is wrong, in words."""
 
     async def metrics(request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        try:
+            encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        except (TypeError, ValueError):  # a version that is none
+            encode, content_type = choose_encoder("")
         # Prometheus' own parameter: who wants a few series of the process need not wait for those of all TaskQueues.
         names = request.query.getall("name[]", [])
         chosen = registry.restricted_registry(names) if names else registry

@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import Final
 
 DEFAULT_HTTP_PORT: Final = 8080
+DEFAULT_LEASE: Final = "arqube-operator"
 DEFAULT_RUNTIME_IMAGE: Final = f"arqube-worker:{version('arqube')}"
 
 _LEVELS: Final = ("debug", "info", "warning", "error")
+_LONGEST_SHOWN: Final = 40
+"""Characters of a value that an error repeats."""
+_LONGEST_IDENTITY: Final = 253
+_LEASE: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _NAME: Final = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _LABEL: Final = rf"([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_NAME}"
@@ -61,7 +66,7 @@ class Settings:
 
     namespace: str = "default"
     identity: str = ""
-    lease_name: str = "arqube-operator"
+    lease_name: str = DEFAULT_LEASE
     watch_namespaces: tuple[str, ...] = ()
     watch_label_selector: str = ""
     http_port: int = DEFAULT_HTTP_PORT
@@ -90,10 +95,22 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     ):
         if not _NAMESPACE.fullmatch(name):
             raise InvalidSettingsError(f"{variable}: {name!r} is no namespace; use lower-case letters, digits and -")
+    lease = environ.get("ARQUBE_LEASE_NAME") or DEFAULT_LEASE
+    if not _LEASE.fullmatch(lease):
+        raise InvalidSettingsError(
+            f"ARQUBE_LEASE_NAME: {lease!r} is no name of a Lease; use lower-case letters, digits, - and ."
+        )
+    identity = environ.get("ARQUBE_OPERATOR_IDENTITY") or socket.gethostname()
+    if not identity.isprintable() or len(identity) > _LONGEST_IDENTITY:
+        raise InvalidSettingsError(
+            f"ARQUBE_OPERATOR_IDENTITY must be a name of up to {_LONGEST_IDENTITY} characters in one line"
+        )
     selector = _selector(environ)
     level = (environ.get("ARQUBE_LOG_LEVEL") or "info").lower()
     if level not in _LEVELS:
-        raise InvalidSettingsError(f"ARQUBE_LOG_LEVEL must be one of {', '.join(_LEVELS)}, not {level!r}")
+        raise InvalidSettingsError(
+            f"ARQUBE_LOG_LEVEL must be one of {', '.join(_LEVELS)}, not {level[:_LONGEST_SHOWN]!r}"
+        )
     image = environ.get("ARQUBE_WORKER_IMAGE") or DEFAULT_RUNTIME_IMAGE
     if not re.fullmatch(r"\S+", image):
         raise InvalidSettingsError(
@@ -101,8 +118,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         )
     return Settings(
         namespace=namespace,
-        identity=environ.get("ARQUBE_OPERATOR_IDENTITY") or socket.gethostname(),
-        lease_name=environ.get("ARQUBE_LEASE_NAME") or "arqube-operator",
+        identity=identity,
+        lease_name=lease,
         watch_namespaces=tuple(dict.fromkeys(watched)),
         watch_label_selector=selector,
         http_port=_port("ARQUBE_HTTP_PORT", environ.get("ARQUBE_HTTP_PORT") or str(DEFAULT_HTTP_PORT)),
@@ -145,6 +162,6 @@ def _console(environ: Mapping[str, str]) -> ConsoleSettings | None:
 
 
 def _port(variable: str, text: str) -> int:
-    if not text.isdigit() or not 0 < int(text) < 65536:
-        raise InvalidSettingsError(f"{variable} must be a port from 1 to 65535, not {text!r}")
+    if not re.fullmatch("[0-9]{1,5}", text) or not 0 < int(text) < 65536:
+        raise InvalidSettingsError(f"{variable} must be a port from 1 to 65535, not {text[:_LONGEST_SHOWN]!r}")
     return int(text)

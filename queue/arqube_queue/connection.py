@@ -245,7 +245,7 @@ def _integer(environ: Mapping[str, str], name: str, default: int, *, least: int,
         return default
     number = _number(text, most)
     if number is None or number < least:
-        raise InvalidAddressError(f"{name} must be a whole number from {least} to {most}, not {text!r}")
+        raise InvalidAddressError(f"{name} must be a whole number from {least} to {most}, not {text[:20]!r}")
     return number
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 REDIS_URL: Final = "ARQUBE_REDIS_URL"
@@ -57,3 +58,20 @@ DEFAULT_HTTP_PORT: Final = 9464
 DEFAULT_TERMINATION_LOG: Final = "/dev/termination-log"
 DEFAULT_DEAD_LETTER_RETENTION_S: Final = 14 * 86_400
 DEFAULT_DEAD_LETTER_MAX_ENTRIES: Final = 100_000
+
+
+def not_utf8(environ: Mapping[str, str]) -> str | None:
+    """The name of a variable of ours that is no UTF-8, and so could not be sent to Redis; None where there is none."""
+    for name, value in environ.items():
+        if name.startswith(("ARQUBE_", "REDIS_QUEUE_")) and not is_utf8(value):
+            return name
+    return None
+
+
+def is_utf8(text: str) -> bool:
+    """Whether ``text``, from the system, stands for bytes that were UTF-8: Python keeps others as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

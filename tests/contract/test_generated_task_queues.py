@@ -6,6 +6,7 @@ A rule stands in the models twice, as CEL and as Python; a real API server shows
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from hypothesis import strategies as st
 from arqube_operator.api.crd import custom_resource_definition
 from arqube_operator.api.rules import VALIDATIONS
 from arqube_operator.api.v1alpha1 import InvalidTaskQueueError, TaskQueue
+from builders.schemas import mutated, values
 
 SCHEMA: dict[str, Any] = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+
+SPEC: dict[str, Any] = SCHEMA["properties"]["spec"]
 
 
 def rule_messages(schema: Any) -> set[str]:
@@ -234,11 +238,11 @@ def test_the_models_refuse_what_the_schema_refuses_and_beyond_that_only_by_rules
         assert found
 
 
-def generated(count: int) -> list[dict[str, Any]]:
-    """As many TaskQueues, the same in each run, each with a name of its own."""
+def generated(count: int, strategy: st.SearchStrategy[Any]) -> list[dict[str, Any]]:
+    """As many TaskQueues, the same in each run unless more are asked for, each with a name of its own."""
     specs: list[Any] = []
 
-    @given(SPECS)
+    @given(strategy)
     @settings(max_examples=count, phases=[Phase.generate], derandomize=True, suppress_health_check=list(HealthCheck))
     def collect(spec: Any) -> None:
         specs.append(spec)
@@ -247,15 +251,33 @@ def generated(count: int) -> list[dict[str, Any]]:
     return [task_queue(spec, name=f"generated-{number}") for number, spec in enumerate(specs)]
 
 
-def test_the_models_and_a_real_server_agree(api: Any, tmp_path: Path) -> None:
-    if api.kind != "real":
-        pytest.skip("only a real API server knows CEL")
-    bodies = {body["metadata"]["name"]: body for body in generated(800)}
+@pytest.mark.parametrize(
+    ("strategy", "count", "fewest"),
+    [
+        pytest.param(SPECS, 800, 100, id="as people write them"),
+        pytest.param(mutated(values(SPEC)), 150, 10, id="at the schema's bounds and beyond"),
+    ],
+)
+def test_the_models_and_every_server_agree(
+    api: Any, tmp_path: Path, strategy: st.SearchStrategy[Any], count: int, fewest: int
+) -> None:
+    wanted = int(os.environ.get("ARQUBE_FUZZ_EXAMPLES") or count)
+    bodies = {body["metadata"]["name"]: body for body in generated(wanted, strategy)}
     # One call for all: kubectl goes on after each that is refused, and its start is what takes time.
-    manifests = tmp_path / "generated.yaml"
-    manifests.write_text("\n---\n".join(map(json.dumps, bodies.values())))
+    manifests = tmp_path / "generated.json"
+    manifests.write_text("\n".join(map(json.dumps, bodies.values())))  # YAML knows fewer characters than JSON
     done = api.kubectl("create", "--dry-run=server", "-o", "name", "-f", str(manifests))
     accepted = {line.rpartition("/")[2] for line in done.stdout.splitlines()}
-    differing = {name: body for name, body in bodies.items() if (name in accepted) != (problems(body) == ())}
-    assert differing == {}
-    assert len(accepted) > 100, done.stderr
+    # The fake knows the schema and no rules.
+    known = tuple(RULE_MESSAGES) if api.kind == "fake" else ()
+    found = {
+        name: tuple(each for each in problems(body) if not (known and each.endswith(known)))
+        for name, body in bodies.items()
+    }
+    differing = {name: body for name, body in bodies.items() if (name in accepted) != (found[name] == ())}
+    told = {
+        name: (name in accepted, found[name], [line for line in done.stderr.splitlines() if f'"{name}"' in line])
+        for name, body in differing.items()
+    }
+    assert told == {}, (differing, done.stderr[-1000:])
+    assert len(accepted) >= fewest, done.stderr

@@ -346,6 +346,38 @@ def test_check_reports_functions_and_cron_jobs(module: Callable[[str], str]) -> 
 
 
 @pytest.mark.parametrize(
+    ("environ", "loop", "traces"),
+    [
+        pytest.param({}, "asyncio", "off, unless the app sets a provider of its own", id="nothing asked for"),
+        pytest.param({"ARQUBE_UVLOOP": "true"}, "uvloop", "off, unless the app sets a provider of its own", id="uvloop"),
+        pytest.param({"OTEL_TRACES_EXPORTER": "otlp,console"}, "asyncio", "sent by otlp, console", id="exporters"),
+        pytest.param(
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://otel", "OTEL_SDK_DISABLED": "true"},
+            "asyncio",
+            "off, by OTEL_SDK_DISABLED",
+            id="tracing switched off",
+        ),
+    ],
+)
+def test_check_tells_of_the_loop_and_of_traces(
+    module: Callable[[str], str], environ: dict[str, str], loop: str, traces: str
+) -> None:
+    found = check.report(module("class S:\n    functions = [send]") + ".S", environ)
+    assert (found["loop"], found["traces"]) == (loop, traces)
+
+
+def test_check_tells_of_two_functions_of_one_name(module: Callable[[str], str]) -> None:
+    body = """
+        from arq import func
+        class S:
+            functions = [send, func(begin, name="send"), func(begin, name="begin"), begin]
+    """
+    found = check.report(module(body) + ".S", {})
+    assert found["warnings"][0] == "several functions are named 'send': the last of them runs the jobs of all"
+    assert len([each for each in found["warnings"] if "several functions" in each]) == 1
+
+
+@pytest.mark.parametrize(
     ("body", "message"),
     [
         pytest.param("class S:\n    functions = []", "at least one function or cron_job", id="nothing to run"),

@@ -7,6 +7,8 @@ import signal
 import sys
 from types import FrameType
 
+from arqube_worker.termination import Stopped
+
 
 def main() -> None:
     """Run the command of ``sys.argv`` and exit.
@@ -22,7 +24,7 @@ def main() -> None:
 
 
 def _leave(_signum: int, _frame: FrameType | None) -> None:
-    raise SystemExit(0)
+    raise Stopped(0)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from arq.connections import RedisSettings
+from arq.worker import func
 from prometheus_client import CollectorRegistry
 
-from arqube_worker import connections, settings
-from arqube_worker.loops import event_loop
+from arqube_worker import connections, settings, tracing
+from arqube_worker.loops import event_loop, loop_maker
 from arqube_worker.metrics import Metrics
 from arqube_worker.runtime import Worker
 from arqube_worker.settings import Configuration, LoadedSettings, SettingsError
@@ -28,7 +29,8 @@ def command(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
         found = report(options.settings, environ)
     except SettingsError as error:
-        found = {"settings": options.settings, "error": str(error)}
+        target = options.settings if options.settings.isprintable() else ascii(options.settings)
+        found = {"settings": target, "error": str(error)}
     print(json.dumps(found) if options.json else "\n".join(_lines(found)))  # noqa: T201 - the command's output
     return 1 if "error" in found else 0
 
@@ -39,6 +41,7 @@ def report(target: str, environ: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         SettingsError: It would do nothing, for the reason given.
     """
+    make_loop = loop_maker(environ)
     loaded = settings.load(target)
     configuration = settings.configure(loaded, environ)
     with event_loop():
@@ -53,6 +56,8 @@ def report(target: str, environ: Mapping[str, str]) -> dict[str, Any]:
         "redis": connections.label(configuration.redis),
         "concurrency": worker.max_jobs,
         "shutdown_timeout_s": configuration.shutdown_timeout_s,
+        "loop": make_loop.__module__.partition(".")[0],
+        "traces": tracing.wish(environ),
         "functions": [
             {
                 "name": name,
@@ -72,7 +77,10 @@ def report(target: str, environ: Mapping[str, str]) -> dict[str, Any]:
 
 def warnings(loaded: LoadedSettings, configuration: Configuration) -> list[str]:
     """What the author of the settings may not expect."""
-    found = []
+    found = [
+        f"several functions are named {name!r}: the last of them runs the jobs of all"
+        for name in _shared_names(loaded.values.get("functions", ()))
+    ]
     for name in loaded.unknown:
         near = difflib.get_close_matches(name, settings.PARAMETERS | settings.OURS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -84,6 +92,14 @@ def warnings(loaded: LoadedSettings, configuration: Configuration) -> list[str]:
         where = connections.label(configuration.redis)
         found.append(f"neither redis_settings nor the environment says where Redis is: {where} is used")
     return found
+
+
+def _shared_names(functions: Iterable[Any]) -> list[str]:
+    """The names that several functions have; arq keeps the last of them in silence."""
+    named: dict[str, set[Any]] = {}
+    for function in map(func, functions):
+        named.setdefault(function.name, set()).add(function.coroutine)
+    return [name for name, coroutines in named.items() if len(coroutines) > 1]
 
 
 def _timeout(seconds: float | None) -> str:
@@ -98,6 +114,7 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
         f"  queue        {found['queue']} on Redis {found['redis']}",
         f"  concurrency  {found['concurrency']} jobs at once; {found['shutdown_timeout_s']:g} s to finish at a stop",
     ]
+    lines += [f"  loop         {found['loop']}", f"  traces       {found['traces']}"]
     lines += [
         f"  function     {job['name']} ({_timeout(job['timeout_s'])}, {job['max_tries']} tries)"
         for job in found["functions"]

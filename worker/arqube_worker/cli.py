@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import socket
 import sys
@@ -61,7 +62,9 @@ def _work(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     except ValueError as error:
         raise settings.SettingsError(str(error)) from None
     make_loop = loop_maker(environ)
-    port = options.port if options.port is not None else _port(environ)
+    port = options.port
+    if port is None:
+        port = settings.whole_number(environ, env.HTTP_PORT, env.DEFAULT_HTTP_PORT, least=0, most=65535)
     try:
         endpoints = Endpoints(port, REGISTRY)
     except (OSError, OverflowError) as error:
@@ -78,7 +81,7 @@ def _work(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         for problem in check.warnings(loaded, configuration):
             logs.get_logger(__name__).warning(problem)
         logs.get_logger(__name__).info("serving HTTP", port=endpoints.port)
-        code = loop.run_until_complete(worker.serve())
+        code = _serve(loop, worker)
         if worker.stragglers:  # They are given back: another worker may have them, so they must not run on here.
             _exit_now(code)
         threading.Thread(target=_exit_late, args=(code,), daemon=True).start()
@@ -86,11 +89,26 @@ def _work(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     return code
 
 
-def _port(environ: Mapping[str, str]) -> int:
-    text = environ.get(env.HTTP_PORT) or str(env.DEFAULT_HTTP_PORT)
-    if not text.isdecimal() or int(text) > 65535:
-        raise settings.SettingsError(f"{env.HTTP_PORT} must be a port, 0 to 65535, not {text!r}")
-    return int(text)
+def _serve(loop: asyncio.AbstractEventLoop, worker: Worker) -> int:
+    """Run until the worker is done; its exit code.
+
+    What the app does to end the process or the loop from a task of its own (``sys.exit``, ``loop.stop``) asks the
+    worker to stop, so that jobs are finished or given back.
+    """
+    serving = loop.create_task(worker.serve())
+    wanted = 0
+    while True:
+        try:
+            return loop.run_until_complete(serving) or wanted
+        except (SystemExit, KeyboardInterrupt, RuntimeError) as error:
+            if serving.done():
+                raise
+            ends_well = isinstance(error, SystemExit) and error.code in (None, 0)
+            wanted = wanted or (0 if ends_well else 1)
+            message = f"a task of the app asked for the end of the process: {settings.told(error)}"
+            logs.get_logger(__name__).warning(message)
+            termination.report(f"arqube-worker: {message}")
+            worker.drain.request()
 
 
 def _exit_late(code: int) -> None:

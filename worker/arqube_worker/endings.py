@@ -122,14 +122,14 @@ class Endings:
         """How the run's end is written, and what it counts as; whatever goes wrong in telling it makes it a failure."""
         try:
             return self._judge(run, function, args, kwargs, result, error, self._rules[run.function or ""])
-        except Exception as broken:  # an app's serializer, an exception's __str__
+        except BaseException as broken:  # an app's serializer, an exception's __str__
             logger.exception("the end of a job could not be told as it was")
             failure = JobExecutionFailed(type(broken).__name__)
         try:  # Another try would end like this one.
             return self._judge(
                 run, function, (), {}, None, failure, self._rules[run.function or ""]._replace(policy=None)
             )
-        except Exception:  # the function's own settings
+        except BaseException:  # the function's own settings
             logger.exception("the failure of a job could not be told")
             text = f"{type(failure).__name__}: {failure}"
             record = self._recorder.ended(run, "failed", *_times(run), text)
@@ -223,7 +223,7 @@ def _log_failure(error: BaseException) -> None:
         extra = getattr(error, "extra", None)
         if extra is not None:
             details = {"extra": extra() if callable(extra) else extra}
-    except Exception:
+    except BaseException:
         logger.exception("the failure's own 'extra' failed")
     logger.error("job failed", exc_info=error, **details)
 
@@ -246,5 +246,5 @@ def _cause_of(error: BaseException | None) -> str:
 def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error))
-    except Exception:  # an exception's own __str__
+    except BaseException:  # an exception's own __str__
         return f"{type(error).__name__}"

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -60,9 +59,12 @@ class Endpoints:
         self._server.server_close()
 
     def _answer(self, path: str, accept: str, registry: CollectorRegistry) -> tuple[int, str, bytes]:
-        match urlsplit(path).path:
+        match path.partition("?")[0]:
             case "/metrics":
-                encode, content_type = choose_encoder(accept)
+                try:
+                    encode, content_type = choose_encoder(accept)
+                except (TypeError, ValueError):  # a version that is none
+                    encode, content_type = choose_encoder("")
                 return HTTPStatus.OK, content_type, encode(registry)
             case "/healthz":
                 return self._verdict(Health.not_alive, absent=None)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import arq.worker
@@ -175,9 +176,8 @@ class JobRunner(arq.worker.Worker):
                 self._deadlines.add(run, timeout_s)
             try:
                 result = await function.coroutine(ctx, *args, **kwargs)
-            except GeneratorExit:  # The loop was closed over it.
-                raise
             except BaseException as raised:  # also SystemExit and the like: one job must not end all
+                self._unless_closed(run, raised)
                 error = raised
             run.ended_at = time.time()
             if timeout_s is not None:
@@ -188,12 +188,14 @@ class JobRunner(arq.worker.Worker):
                 _forget_cancellation(run.task)
         end, outcome = self.endings.told(run, function, args, kwargs, result, error)
         if outcome is not Outcome.RETURNED or run.started_at is not None:
-            await self._call_hook("on_job_end", self.on_job_end, ctx)
+            await self._call_hook("on_job_end", self.on_job_end, run, ctx)
         if self.after_job_end is not None and outcome is not Outcome.RETURNED:
             run.written = self.loop.create_future()
             self._end(run, end, outcome)
+            with suppress(asyncio.CancelledError):  # The job may have cancelled its own task.
+                await asyncio.shield(run.written)
             await run.written
-            await self._call_hook("after_job_end", self.after_job_end, ctx)
+            await self._call_hook("after_job_end", self.after_job_end, run, ctx)
             del self.runs[run]
             self.run_ended()
         else:
@@ -204,7 +206,8 @@ class JobRunner(arq.worker.Worker):
         assert self.on_job_start is not None  # noqa: S101
         try:
             await self.on_job_start(ctx)
-        except (Exception, asyncio.CancelledError):
+        except BaseException as raised:
+            self._unless_closed(run, raised)
             logger.exception("on_job_start failed")
             del self.runs[run]
             self._end(run, *self.endings.not_begun(run))
@@ -212,14 +215,20 @@ class JobRunner(arq.worker.Worker):
         self._hold(run, timeout_s)  # The job's time begins now.
         return True
 
-    async def _call_hook(self, name: str, hook: Any, ctx: dict[Any, Any]) -> None:
+    async def _call_hook(self, name: str, hook: Any, run: Run, ctx: dict[Any, Any]) -> None:
         """Call a hook; its errors are logged, as the job's end must be written nevertheless."""
         if hook is None:
             return
         try:
             await hook(ctx)
-        except (Exception, asyncio.CancelledError):
+        except BaseException as raised:
+            self._unless_closed(run, raised)
             logger.exception(f"{name} failed")
+
+    def _unless_closed(self, run: Run, raised: BaseException) -> None:
+        """Let ``raised`` go on where it is the end of the coroutine itself, as when the loop was closed over it."""
+        if isinstance(raised, GeneratorExit) and asyncio.current_task(self.loop) is not run.task:
+            raise raised
 
     # -- ending --
 

@@ -22,7 +22,7 @@ from arqube_worker.metrics import Metrics
 from arqube_worker.running import Ended
 from arqube_worker.runs import Cause, Run
 from arqube_worker.serializers import warn_about_pickle
-from arqube_worker.settings import Configuration, SettingsError
+from arqube_worker.settings import Configuration, SettingsError, told
 from arqube_worker.turning import FIRST_BACKOFF_S, HOUSEKEEPING_S, LAST_BACKOFF_S, REDIS_ERRORS, TurnTaker
 
 CANCEL_GRACE_S: Final = 5.0
@@ -43,8 +43,8 @@ class Worker(TurnTaker):
         options = {**configuration.options, "handle_signals": False}
         try:
             super().__init__(name=name, metrics=metrics, retry_policy=configuration.retry_policy, **options)
-        except (RuntimeError, ValueError, TypeError, AttributeError, ImportError) as error:
-            raise SettingsError(f"arq refuses the settings: {error}") from error
+        except Exception as error:  # of an assertion, or of a module that it imports, among others
+            raise SettingsError(f"arq refuses the settings: {told(error)}") from error
         self._configuration = configuration
         self._pool_options = {
             "job_serializer": self.job_serializer,
@@ -81,7 +81,9 @@ class Worker(TurnTaker):
                 exit_code = await self._start_up_and_work()
         finally:
             self._drained.set()
-            await beat
+            await asyncio.wait((beat,))
+            if not beat.cancelled():  # Else it was by the app.
+                beat.result()
         if self._pool is not None:
             exit_code = await self._shut_down() or exit_code
         if self.spans is not None and not await tracing.flush(self.spans):
@@ -139,17 +141,23 @@ class Worker(TurnTaker):
         warn_about_pickle(self.job_deserializer is None)
         try:
             await self._start_up()
-        except Exception as error:
+        except BaseException as error:  # also SystemExit, which would leave neither a word nor a clean end
             self._hook_failed("on_startup", error)
             return 1
         listening = asyncio.create_task(self._listen())
+        exit_code = 0
         try:
             await self.work()
+        except asyncio.CancelledError:  # By the app alone, as by a job that cancels all tasks there are.
+            message = "a task of the app cancelled the worker: it stops in order"
+            logger.warning(message)
+            termination.report(f"arqube-worker: {message}")
+            exit_code = 1
         finally:
             await self._finish_or_give_back()
             listening.cancel()
             await asyncio.wait((listening,), timeout=CANCEL_GRACE_S)
-        return 0
+        return exit_code
 
     async def _start_up(self) -> None:
         """Run ``on_startup``; a stop cancels it, as a start-up may take minutes."""
@@ -160,8 +168,11 @@ class Worker(TurnTaker):
             stop.cancel()
             if not hook.done():
                 hook.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            try:
                 await hook
+            except asyncio.CancelledError:
+                if not self.drain.stopping:
+                    raise RuntimeError("it cancelled itself") from None
         self._trace()
         gc.collect()
         gc.freeze()  # What is loaded stays, and is not looked through for garbage any more.
@@ -220,10 +231,9 @@ class Worker(TurnTaker):
         self.run_ended()
         return True
 
-    def _hook_failed(self, name: str, error: Exception) -> None:
+    def _hook_failed(self, name: str, error: BaseException) -> None:
         logger.error(f"{name} failed", exc_info=error)
-        with contextlib.suppress(Exception):  # the error's own __str__
-            termination.report(f"arqube-worker: {name} failed: {type(error).__name__}: {error}")
+        termination.report(f"arqube-worker: {name} failed: {told(error)}")
 
     # -- stopping --
 
@@ -265,7 +275,7 @@ class Worker(TurnTaker):
         if self.on_shutdown is not None:
             try:
                 await self.on_shutdown(self.ctx)
-            except Exception as error:
+            except BaseException as error:
                 self._hook_failed("on_shutdown", error)
                 exit_code = 1
         for run in self.stragglers:  # They get no further: the process exits now.

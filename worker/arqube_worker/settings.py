@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +18,7 @@ from arq.connections import RedisSettings
 from arqube_queue import environment as env
 from arqube_queue.connection import InvalidAddressError, RedisAddress
 from arqube_queue.turns import Policy
+from arqube_worker import setting_values, termination
 from arqube_worker.retries import RetryPolicy
 
 PARAMETERS: Final = frozenset(inspect.signature(arq.worker.Worker).parameters)
@@ -25,6 +28,9 @@ OURS: Final = frozenset({RETRY_POLICY})
 """The names that we know beside them."""
 
 DEFAULT_SHUTDOWN_TIMEOUT_S: Final = 30.0
+MOST_DEAD_LETTERS: Final = 1_000_000_000
+LONGEST_SHOWN: Final = 40
+"""Characters of a value that an error repeats."""
 
 
 class SettingsError(Exception):
@@ -74,14 +80,25 @@ def load(target: str) -> LoadedSettings:
         SettingsError: There is no such module or name, or what it holds are no settings.
     """
     module_name, _, name = target.partition(":") if ":" in target else target.rpartition(".")
-    if not module_name or not name:
-        raise SettingsError(f"{target!r} names no settings: write module.WorkerSettings or module:WorkerSettings")
+    if not module_name or not name or not target.isprintable():
+        raise SettingsError(f"{ascii(target)} names no settings: write module.WorkerSettings or module:WorkerSettings")
     found: Any = _import(module_name)
     for part in name.split("."):
         try:
             found = getattr(found, part)
         except AttributeError:
             raise SettingsError(f"module {module_name!r} has no {name!r}: {_candidates(module_name)}") from None
+        except Exception as error:
+            raise SettingsError(f"{target!r} cannot be looked up: {told(error)}") from None
+    try:
+        return _loaded(found, target)
+    except SettingsError:
+        raise
+    except Exception as error:  # of a property, or of a class that answers for its attributes
+        raise SettingsError(f"{target!r} cannot be read: {told(error)}") from None
+
+
+def _loaded(found: Any, target: str) -> LoadedSettings:
     if inspect.isfunction(found):
         found = _call(found, target)
     names = _names(found)
@@ -114,6 +131,10 @@ def configure(loaded: LoadedSettings, environ: Mapping[str, str]) -> Configurati
     settings = options.pop("redis_settings", None)
     if settings is not None and not isinstance(settings, RedisSettings):
         raise SettingsError(f"redis_settings must be arq's RedisSettings, not {type(settings).__name__}")
+    if (variable := env.not_utf8(environ)) is not None:
+        raise SettingsError(f"{variable} must be text in UTF-8")
+    if (problem := setting_values.problem_of_settings(options)) is not None:
+        raise SettingsError(problem)
     try:
         address = RedisAddress.from_environment(environ)
     except InvalidAddressError as error:
@@ -122,10 +143,8 @@ def configure(loaded: LoadedSettings, environ: Mapping[str, str]) -> Configurati
         options.pop("redis_pool", None)
     if queue_name := environ.get(env.QUEUE_NAME):
         options["queue_name"] = queue_name
-    if concurrency := environ.get(env.CONCURRENCY):
-        if not concurrency.isdecimal() or int(concurrency) < 1:
-            raise SettingsError(f"{env.CONCURRENCY} must be a whole number of at least 1, not {concurrency!r}")
-        options["max_jobs"] = int(concurrency)
+    if environ.get(env.CONCURRENCY):
+        options["max_jobs"] = whole_number(environ, env.CONCURRENCY, 1, least=1, most=setting_values.MOST_JOBS)
     return Configuration(
         options=options,
         redis=address or settings or RedisSettings(),
@@ -136,25 +155,23 @@ def configure(loaded: LoadedSettings, environ: Mapping[str, str]) -> Configurati
 
 
 def _shutdown_timeout(options: Mapping[str, Any], environ: Mapping[str, str]) -> float:
-    text = environ.get(env.SHUTDOWN_TIMEOUT)
-    if not text:
-        # arq's default of 0 means that nobody has thought about it: jobs would be cancelled at each deploy.
-        return float(options.get("job_completion_wait") or DEFAULT_SHUTDOWN_TIMEOUT_S)
-    return _seconds(environ, env.SHUTDOWN_TIMEOUT, 0.0)
+    wish = options.get("job_completion_wait")
+    # arq's default of 0 means that nobody has thought about it: jobs would be cancelled at each deploy.
+    seconds = wish.total_seconds() if isinstance(wish, timedelta) else float(wish or 0)
+    return _seconds(environ, env.SHUTDOWN_TIMEOUT, seconds or DEFAULT_SHUTDOWN_TIMEOUT_S)
 
 
 def _policy(options: Mapping[str, Any], environ: Mapping[str, str]) -> Policy:
     default = Policy()
-    most = environ.get(env.DEAD_LETTER_MAX_ENTRIES) or str(default.dead_letter_max_entries)
-    if not most.isdecimal():
-        raise SettingsError(f"{env.DEAD_LETTER_MAX_ENTRIES} must be a whole number, not {most!r}")
     # A burst worker is there for what is queued now: nobody comes after it.
     grace_s = 0.0 if options.get("burst") else default.unknown_function_grace_s
     return Policy(
         lease_s=_seconds(environ, env.LEASE, default.lease_s, least=1.0),
         expires_extra_ms=int(options.get("expires_extra_ms", default.expires_extra_ms)),
         dead_letter_retention_s=_seconds(environ, env.DEAD_LETTER_RETENTION, default.dead_letter_retention_s),
-        dead_letter_max_entries=int(most),
+        dead_letter_max_entries=whole_number(
+            environ, env.DEAD_LETTER_MAX_ENTRIES, default.dead_letter_max_entries, least=0, most=MOST_DEAD_LETTERS
+        ),
         unknown_function_grace_s=_seconds(environ, env.UNKNOWN_FUNCTION_GRACE, grace_s),
     )
 
@@ -167,9 +184,28 @@ def _seconds(environ: Mapping[str, str], name: str, default: float, *, least: fl
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if not least <= seconds < float("inf"):
-        raise SettingsError(f"{name} must be a number of seconds, {least:g} or more, not {text!r}")
+    if not least <= seconds <= setting_values.LONGEST_S:
+        raise SettingsError(f"{name} must be a number of seconds, from {least:g} to 1e9, not {_short(text)}")
     return seconds
+
+
+def whole_number(environ: Mapping[str, str], name: str, default: int, *, least: int, most: int) -> int:
+    """The value of the variable ``name``, or ``default`` where it is absent or empty.
+
+    Raises:
+        SettingsError: It is no number from ``least`` to ``most`` in plain digits.
+    """
+    text = environ.get(name)
+    if not text:
+        return default
+    if not re.fullmatch("[0-9]{1,18}", text) or not least <= int(text) <= most:
+        raise SettingsError(f"{name} must be a whole number from {least} to {most}, not {_short(text)}")
+    return int(text)
+
+
+def _short(text: str) -> str:
+    """The value of a variable as an error repeats it."""
+    return repr(text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}...")
 
 
 def _import(module_name: str) -> Any:
@@ -181,13 +217,26 @@ def _import(module_name: str) -> Any:
                 f"there is no module {error.name!r}: run the worker in the folder that holds it, or install it"
             ) from None
         raise SettingsError(_failure(module_name, error)) from None
-    except Exception as error:
+    except termination.Stopped:
+        raise
+    except BaseException as error:
         raise SettingsError(_failure(module_name, error)) from None
 
 
-def _failure(module_name: str, error: Exception) -> str:
+def told(error: BaseException) -> str:
+    """An error in one line, also one that cannot tell itself."""
+    try:
+        words = " ".join(str(error).split()).encode(errors="backslashreplace").decode()
+    except Exception:
+        words = ""
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def _failure(module_name: str, error: BaseException) -> str:
     """One line for a failed import; the innermost frame outside the import system is where the user must look."""
-    message = f"importing {module_name!r} failed: {type(error).__name__}: {error}"
+    message = f"importing {module_name!r} failed: {told(error)}"
+    if isinstance(error, SystemExit):
+        message += "; it must not end the process: keep scripts below if __name__ == '__main__'"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
     if len(frames) > 1:
         return f"{message} ({Path(frames[-1].filename)}, line {frames[-1].lineno})"
@@ -210,7 +259,9 @@ def _call(factory: Any, target: str) -> Any:
         )
     try:
         return factory()
-    except Exception as error:
+    except termination.Stopped:
+        raise
+    except BaseException as error:
         raise SettingsError(_failure(target, error)) from None
 
 

@@ -14,6 +14,10 @@ LIMIT = 1000
 _USER_INFO = re.compile(r"//[^/\s@]*@")
 
 
+class Stopped(SystemExit):
+    """The process was asked to stop before there was anything to stop: no error of whoever was interrupted."""
+
+
 def report(message: str) -> None:
     """Write the message's first line, without the passwords of URLs: it will be seen in the TaskQueue's status."""
     path = os.environ.get(VARIABLE)
@@ -21,7 +25,7 @@ def report(message: str) -> None:
         return
     line = _USER_INFO.sub("//***@", message.strip().partition("\n")[0])[:LIMIT]
     try:
-        with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123 - as short as it can be
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123 - as short as it can be
             file.write(line)
     except OSError:  # The message stands on stderr too.
         pass

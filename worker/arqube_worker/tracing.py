@@ -77,6 +77,14 @@ def is_disabled(environ: Mapping[str, str]) -> bool:
     return environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
+def wish(environ: Mapping[str, str]) -> str:
+    """What the variables ask for, in words. The app may set a provider at its start, which nobody can tell before."""
+    if is_disabled(environ):
+        return "off, by OTEL_SDK_DISABLED"
+    names = exporters(environ)
+    return f"sent by {', '.join(names)}" if names else "off, unless the app sets a provider of its own"
+
+
 def start(environ: Mapping[str, str], *, worker: str, queue: str) -> Spans | None:
     """Trace jobs from now on, if somebody wants it; to be called once the app has had its chance to set a provider.
 

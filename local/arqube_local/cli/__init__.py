@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Final, NamedTuple
 
 import click
+
+from arqube_queue import environment as env
 
 
 class _Entry(NamedTuple):
@@ -55,6 +58,14 @@ class LazyGroup(click.Group):
 
     Kubernetes' client alone takes longer to import than most commands take to run.
     """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, once it is sure that all of it can be sent to a server."""
+        if not all(map(env.is_utf8, args)):
+            raise click.UsageError("Arguments must be text in UTF-8.", ctx)
+        if (variable := env.not_utf8(os.environ)) is not None:
+            raise click.UsageError(f"{variable} must be text in UTF-8.", ctx)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Their names, in order."""

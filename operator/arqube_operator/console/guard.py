@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -55,11 +55,15 @@ def guard(sessions: Sessions, error_page: ErrorPage) -> Middleware:
         except Exception:
             log.exception("console.defect", path=request.path)
             response = error_page(request, 500, "Something went wrong here. The operator's log has the details.")
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
         return response
 
     return guarded
+
+
+async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """Called before each answer is sent, also those of aiohttp's that pass the middleware by."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
 def _words(answer: web.HTTPException) -> str:
@@ -84,6 +88,16 @@ def _check_host(request: web.Request) -> None:
         raise web.HTTPMisdirectedRequest(text="The console answers to localhost, 127.0.0.1 and [::1] only.")
 
 
+async def _form(request: web.Request) -> Mapping[str, object]:
+    """The fields of the form; aiohttp keeps them for who asks later."""
+    try:
+        return await request.post()
+    except web.HTTPException:
+        raise
+    except Exception:  # cut short, in no charset or compression that is known, or otherwise not what it says
+        raise web.HTTPBadRequest(text="The form cannot be read.") from None
+
+
 async def _check_form(request: web.Request, sessions: Sessions) -> None:
     """Refuse forms of other sites, and of those who are not signed in unless that is what they are about to do."""
     if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
@@ -99,6 +113,6 @@ async def _check_form(request: web.Request, sessions: Sessions) -> None:
         cookie = request.cookies[SESSION_COOKIE]
     else:
         raise web.HTTPForbidden(text="Sign in first: your session is over, or there was none.")
-    key = (await request.post()).get(FORM_KEY)
+    key = (await _form(request)).get(FORM_KEY)
     if not isinstance(key, str) or not sessions.is_form_key(key, cookie):
         raise web.HTTPForbidden(text="The form is too old, or was not made here: go back, reload and try again.")

@@ -14,7 +14,15 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from arqube_operator.console import arguments, queue_reads
-from arqube_operator.console.guard import FORM_KEY, LOGIN_PATH, SESSION_COOKIE, VISITOR_COOKIE, guard, is_signed_in
+from arqube_operator.console.guard import (
+    FORM_KEY,
+    LOGIN_PATH,
+    SESSION_COOKIE,
+    VISITOR_COOKIE,
+    add_headers,
+    guard,
+    is_signed_in,
+)
 from arqube_operator.console.listing import Only, Wanted, listing, row
 from arqube_operator.console.reads import Reads
 from arqube_operator.console.rendering import LONGEST_LINK, Pages, Statics
@@ -62,6 +70,7 @@ class Console:
     def application(self) -> web.Application:
         """The console as an application of aiohttp's."""
         app = web.Application(middlewares=[guard(self._sessions, self._error)], client_max_size=MOST_BODY)
+        app.on_response_prepare.append(add_headers)
         queue = "/queues/{namespace}/{name}"
         app.router.add_get("/", self._list)
         app.router.add_get(queue, self._queue)

@@ -16,6 +16,8 @@ UNSCHEDULABLE: Final = "Unschedulable"
 """The failure of a pod that no node takes."""
 DEFAULT_STARTUP_S: Final = 10.0
 """Assumed seconds from a pod's creation to its readiness, until one was seen."""
+LONGEST_STARTUP_S: Final = 600.0
+"""The longest that is believed, of whom it may be."""
 COUNTS_INTERVAL_S: Final = 2.0
 """Counts alone are written at most this often; what changed the number of workers or a condition, at once."""
 
@@ -152,4 +154,4 @@ class State:
         if self.memory.scaling is not None:
             return self.memory.scaling.startup_s
         remembered = self.status.scaling.startup_seconds if self.status.scaling else None
-        return DEFAULT_STARTUP_S if remembered is None else remembered
+        return DEFAULT_STARTUP_S if remembered is None else min(remembered, LONGEST_STARTUP_S)

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import yaml
-
 from arqube_operator.kube.errors import NO_ANSWER, ApiError
 
 if TYPE_CHECKING:
@@ -63,9 +61,15 @@ async def find_access(kubeconfig: str | None) -> Access:
             return _of_service_account(
                 os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT", "443")
             )
-        return await _of_kubeconfig(kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config")
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise _unusable(error) from error
+    except (OSError, ValueError) as error:
+        raise _unusable("the service account", error) from error
+    path = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    try:
+        return await _of_kubeconfig(path)
+    except ApiError:
+        raise
+    except Exception as error:  # the package takes a file to be well-formed, and fails over others as it comes
+        raise _unusable(path, error) from error
 
 
 def _of_service_account(host: str, port: str) -> Access:
@@ -115,11 +119,8 @@ async def _of_kubeconfig(path: str) -> Access:
         raise ApiError(NO_ANSWER, "NoConfiguration", needed) from error
 
     configuration = Configuration()
-    try:
-        expanded = str(Path(path).expanduser())  # noqa: ASYNC240 - no disk is read for it
-        await load_kube_config(expanded, client_configuration=configuration)  # type: ignore[no-untyped-call]
-    except ConfigException as error:
-        raise _unusable(error) from error
+    expanded = str(Path(path).expanduser())  # noqa: ASYNC240 - no disk is read for it
+    await load_kube_config(expanded, client_configuration=configuration)  # type: ignore[no-untyped-call]
 
     async def authorization() -> str | None:
         try:
@@ -145,8 +146,9 @@ def _proxy(server: str) -> str | None:
     return None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
 
 
-def _unusable(error: Exception) -> ApiError:
-    reason = f"cannot be used ({type(error).__name__}); name one that works in KUBECONFIG"
+def _unusable(path: str, error: Exception) -> ApiError:
+    """Without the error's own words: they may repeat what is in the file."""
+    reason = f"({path}) cannot be used ({type(error).__name__}); name one that works in KUBECONFIG"
     return ApiError(NO_ANSWER, "NoConfiguration", f"the Kubernetes configuration {reason}")
 
 

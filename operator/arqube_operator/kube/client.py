@@ -293,7 +293,7 @@ class KubeClient:
             raise error_of_answer(response.status, response.headers, answer)
         try:
             found = json.loads(answer)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
             raise ApiError(response.status, "NotJson", f"{what}: the API server's answer is no JSON object")

@@ -41,7 +41,7 @@ def error_of_answer(status: int, headers: Mapping[str, str], body: bytes) -> Api
     """The error that an answer with a failing HTTP status means; ``body`` should be a ``v1.Status``."""
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     error = error_of_status(answer if isinstance(answer, dict) else {}, status)
     if _WHOLE_SECONDS.fullmatch(headers.get("Retry-After", "")):

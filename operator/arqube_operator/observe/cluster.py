@@ -109,6 +109,8 @@ class ClusterCache:
     def put_deployment(self, body: Mapping[str, Any], *, gone: bool = False) -> None:
         """Take in a Deployment of ours, from an event or from the answer to a write."""
         key = _owner(body)
+        if key is not None and body["metadata"]["name"] != deployment_name(key.name):
+            return  # A copy of ours, with its labels: it is somebody's own.
         if key is None or not self._is_news(("deployment", key, ""), body["metadata"], gone):
             return
         known = self._deployments.pop(key, None)

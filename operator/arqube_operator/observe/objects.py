@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -48,6 +49,8 @@ _CRASHES: Final = 2
 _LASTING_S: Final = 600.0
 """A container that ran for so long before it ended was well; Kubernetes' back-off begins anew then, too."""
 
+_COST: Final = re.compile("-?[0-9]{1,10}")
+"""A deletion cost as Kubernetes takes it; people may annotate pods with anything."""
 _SIGKILL: Final = 128 + 9
 """Exit code of a container that was killed: its grace period was over, or its memory."""
 
@@ -90,10 +93,10 @@ class KnownTaskQueue:
 
 def read_task_queue(body: Mapping[str, Any], known: KnownTaskQueue | None = None) -> KnownTaskQueue:
     """The facts of a TaskQueue; ``known``, what it was before, spares reading a spec that is of the same generation."""
-    metadata, live = body["metadata"], body.get("status", {})
+    metadata, live = body["metadata"], body.get("status") or {}
     identity = Identity(metadata["name"], metadata["namespace"], metadata.get("uid", ""), metadata.get("generation", 0))
     deleting = "deletionTimestamp" in metadata
-    status = _status(live)
+    status = _read_status(live)
     if known is not None and known.spec is not None and known.identity == identity:
         return KnownTaskQueue(known.identity, known.spec, status, "", deleting, _unless_shown(live, status))
     try:
@@ -103,8 +106,8 @@ def read_task_queue(body: Mapping[str, Any], known: KnownTaskQueue | None = None
     return KnownTaskQueue(identity, spec, status, "", deleting, _unless_shown(live, status))
 
 
-def _status(live: Mapping[str, Any]) -> TaskQueueStatus:
-    """What ``live`` tells; nothing where it cannot be understood, as a newer operator's may not: it is written anew."""
+def _read_status(live: Mapping[str, Any]) -> TaskQueueStatus:
+    """What the status tells. One that cannot be understood is a stranger's or of a newer operator: it tells nothing, and is written anew."""
     try:
         return _shared(TaskQueueStatus.model_validate(live, by_alias=True, by_name=False))
     except ValidationError:
@@ -149,7 +152,7 @@ def read_pod(body: Mapping[str, Any]) -> Pod:
         template=metadata.get("labels", {}).get(_TEMPLATE_LABEL, ""),
         failure=failure,
         failure_message=message,
-        deletion_cost=int(cost) if cost.lstrip("-").isdigit() else None,
+        deletion_cost=int(cost) if _COST.fullmatch(cost) else None,
     )
 
 

@@ -5,9 +5,10 @@ Unknown fields are passed over when it is read: while operators are upgraded, th
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from arqube_operator.api.rules import ApiModel
 
@@ -15,7 +16,18 @@ _LONGEST_MESSAGE: Final = 32_768
 
 Count = Annotated[int, Field(ge=0)]
 Figure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+def _is_a_time(text: str) -> str:
+    """``text``, if it is one that can be reckoned with: the API server takes some that cannot, such as the year 0."""
+    try:
+        datetime.fromisoformat(text).timestamp()
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+Time = Annotated[str, AfterValidator(_is_a_time), Field(json_schema_extra={"format": "date-time"})]
 """RFC 3339 in UTC with whole seconds, as 2026-01-31T12:00:00Z."""
 Reason = Annotated[str, Field(max_length=1024, pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
 

@@ -29,6 +29,8 @@ REMEMBERED_STARTS: Final = 20
 LONGEST_STARTUP_S: Final = 600.0
 DEFAULT_STARTUP_S: Final = 10.0
 """Seconds a pod is taken to start in until one was seen."""
+MOST_TOLD: Final = 1e6
+"""The largest figure that is believed of a status: others than operators may have written it."""
 _FEW: Final = 20
 """What a leader learned before counts as so many jobs to the next."""
 
@@ -102,15 +104,18 @@ def begin(inputs: ScalingInputs | None, startup_s: float | None) -> Learned:
     """What a new leader knows from the status that the last one wrote."""
     if inputs is not None and inputs.startup_seconds is not None:
         startup_s = inputs.startup_seconds
-    startup = Startup() if startup_s is None else Startup(typical_s=startup_s, slow_s=startup_s)
+    startup = Startup()
+    if startup_s is not None:
+        startup_s = min(startup_s, LONGEST_STARTUP_S)
+        startup = Startup(typical_s=startup_s, slow_s=startup_s)
     if inputs is None:
         return Learned(startup=startup)
     service = Service()
     if inputs.service_seconds is not None:
-        seconds = inputs.service_seconds * _FEW
+        seconds = min(inputs.service_seconds, MOST_TOLD) * _FEW
         service = Service(seconds, seconds, _FEW)
     rate = inputs.arrivals_per_second
-    known = Rate() if rate is None else Rate(rate, rate, rate)
+    known = Rate() if rate is None else Rate(*[min(rate, MOST_TOLD)] * 3)
     return Learned(rate=known, service=service, startup=startup)
 
 

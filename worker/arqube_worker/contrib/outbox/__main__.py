@@ -14,6 +14,7 @@ from typing import Any
 
 from arqube_queue import exit_codes
 from arqube_worker.contrib.outbox.relay import Relay
+from arqube_worker.settings import told
 
 
 class _TargetError(Exception):
@@ -44,13 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _load(target: str) -> Relay:
     module_name, _, name = target.partition(":")
-    if not name:
-        raise _TargetError(f"{target!r} names no relay: write module:name")
+    if not module_name or not name or not target.isprintable():
+        raise _TargetError(f"{ascii(target)} names no relay: write module:name")
     try:
         found: Any = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError) as error:
-        raise _TargetError(f"{target!r} cannot be imported: {error}") from None
-    relay = found if isinstance(found, Relay) or not callable(found) else found()
+    except (Exception, SystemExit) as error:
+        raise _TargetError(f"{target!r} cannot be imported: {told(error)}") from None
+    try:
+        relay = found if isinstance(found, Relay) or not callable(found) else found()
+    except (Exception, SystemExit) as error:
+        raise _TargetError(f"{target!r} makes no relay: {told(error)}") from None
     if not isinstance(relay, Relay):
         raise _TargetError(f"{target!r} is no Relay but {type(relay).__name__}, nor a function that makes one")
     return relay
