@@ -133,7 +133,7 @@ class JobRunner(arq.worker.Worker):
             run.task = self.loop.create_task(self._run(run, function, args, kwargs, timeout_s))
 
     def _ends_workers(self, run: Run, payload: Any) -> bool:
-        """Bury a job that was never refused after its last try, as every worker that reads it ends; whether it is one."""
+        """Bury a job that was not refused after its last try, as each worker ends that reads it; whether it is one."""
         header = read_header(payload) if isinstance(payload, bytes) else JobHeader()
         most = self.endings.most_tries(header.function)
         if run.lease.tries <= most + 1:
