@@ -23,6 +23,8 @@ PAGE: Final = 200
 """Letters read, retried or purged in one call of a script: a few milliseconds of Redis."""
 HEAD: Final = 1024
 """Bytes of a payload that are read where the worker could not tell the function."""
+LONG_HEAD: Final = 65_536
+"""Bytes of it that are read for one letter."""
 PAYLOAD_LIFE_MS: Final = 86_400_000
 """How long a retried job's payload lives: arq's default (``arq/connections.py``, ``expires_extra_ms``)."""
 END_OF_TIME_MS: Final = MOST
@@ -166,7 +168,7 @@ async def read_page(
     arguments: list[str | bytes | int] = [order, chosen.since_ms, chosen.until_ms, *last, limit, HEAD]
     more, rows = await _READ(redis, [keys.dead_letters(queue)], arguments)
     letters = [_letter(row) for row in rows if len(row) > 2]  # The others' hashes have aged out.
-    end = Cursor(_time(rows[-1][1]), rows[-1][0].decode()) if rows and more else None
+    end = Cursor(_time(rows[-1][1]), _text(rows[-1][0])) if rows and more else None
     return Page(tuple(filter(chosen.matches, letters)), len(rows), end)
 
 
@@ -196,8 +198,9 @@ async def read(redis: Redis, queue: str, job_id: str) -> Remains | None:
     if died_ms is None or not fields:
         return None
     payload: bytes = fields.get(b"payload", b"")
+    head = payload[:LONG_HEAD]
     texts = [fields.get(name, b"") for name in (b"reason", b"function", b"error", b"tries", b"enqueued_ms", b"worker")]
-    letter = _letter([job_id.encode(), died_ms, len(payload), payload, *texts])
+    letter = _letter([job_id.encode(), died_ms, len(payload), head, *texts])
     return Remains(letter, _text(fields.get(b"traceback", b"")), payload)
 
 
@@ -251,7 +254,7 @@ def _letter(row: Sequence[Any]) -> DeadLetter:
     job_id, died, payload_bytes, head, reason, function, error, tries, enqueued, worker = row
     header = read_header(head) if not function else None
     return DeadLetter(
-        job_id=job_id.decode(),
+        job_id=_text(job_id),
         died_ms=_time(died),
         reason=_text(reason),
         function=header.function if header else _text(function),
@@ -264,11 +267,11 @@ def _letter(row: Sequence[Any]) -> DeadLetter:
 
 
 def _time(score: bytes | float) -> int:
-    return int(float(score))
+    return int(min(max(float(score), 0), END_OF_TIME_MS))  # whoever wrote it
 
 
 def _text(value: bytes) -> str:
-    return value.decode(errors="replace")
+    return value.decode(errors="backslashreplace")
 
 
 def _whole(value: bytes) -> int | None:

@@ -14,10 +14,13 @@ from redis.asyncio import Redis
 
 from arqube_queue import keys, scripts
 from arqube_queue.model import Heartbeat
+from arqube_queue.payload import MOST
 
 INTERVAL_S: Final = 1.0
 STALE_AFTER_S: Final = 10.0
 """A worker that has not written for so long is taken for dead."""
+RETIREMENT_S: Final = 10.0
+"""How long a mark holds that is not renewed: that of an operator that has died lets its workers go on."""
 HASH_LIFE_S: Final = 3600
 """The hash goes when no worker has written for so long."""
 
@@ -37,17 +40,37 @@ def decode(worker: bytes, value: bytes) -> Heartbeat | None:
     try:
         document: dict[str, Any] = json.loads(body)
         known = {name: document[name] for name in _FIELDS & document.keys()}
-        known["functions"] = tuple(map(str, known.get("functions", ())))
-        known["finished"] = {str(outcome): int(count) for outcome, count in known.get("finished", {}).items()}
-        known["cron_runs"] = {str(name): int(due) for name, due in known.get("cron_runs", {}).items()}
+        known["functions"] = tuple(map(_text, known.get("functions", ())))
+        known["finished"] = {_text(outcome): _count(number) for outcome, number in known.get("finished", {}).items()}
+        known["cron_runs"] = {_text(name): _count(due) for name, due in known.get("cron_runs", {}).items()}
         for name in ("busy", "slots", "started"):
-            known[name] = int(known.get(name, 0))
-        known["run_seconds"] = float(known.get("run_seconds", 0))
+            known[name] = _count(known.get(name, 0))
+        known["run_seconds"] = _seconds(known.get("run_seconds", 0))
         for name in ("draining", "retiring", "cancels"):
             known[name] = bool(known.get(name, False))
-        return Heartbeat(worker=worker.decode(), at_ms=int(stamp), **known)
-    except (ValueError, TypeError, AttributeError, OverflowError):
+        return Heartbeat(worker=worker.decode(), at_ms=_count(stamp), **known)
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
+
+
+def _text(value: Any) -> str:
+    text = str(value)
+    text.encode()  # half a surrogate pair, which JSON lets through, is a ValueError
+    return text
+
+
+def _count(value: Any) -> int:
+    number = int(value)
+    if not 0 <= number <= MOST:
+        raise ValueError(f"{number} is no count")
+    return number
+
+
+def _seconds(value: Any) -> float:
+    number = float(value)
+    if not 0 <= number <= MOST:  # nor is it one that is no number
+        raise ValueError(f"{number} is no time")
+    return number
 
 
 async def write(redis: Redis, queue: str, heartbeat: Heartbeat) -> bool:
@@ -61,7 +84,8 @@ async def write(redis: Redis, queue: str, heartbeat: Heartbeat) -> bool:
     """
     names = [keys.heartbeats(queue), keys.retiring(queue)]
     bodies = [encode(replace(heartbeat, retiring=False)), encode(heartbeat)]
-    marked: int = await _WRITE(redis, names, [heartbeat.worker, HASH_LIFE_S * 1000, *bodies])
+    arguments: list[str | bytes | int] = [heartbeat.worker, HASH_LIFE_S * 1000, *bodies, int(RETIREMENT_S * 1000)]
+    marked: int = await _WRITE(redis, names, arguments)
     return bool(marked)
 
 
@@ -72,7 +96,7 @@ async def read(redis: Redis, queue: str) -> list[Heartbeat]:
     pipeline.hgetall(keys.heartbeats(queue))
     (seconds, _), fields_ = await pipeline.execute()
     beats = [beat for worker, value in fields_.items() if (beat := decode(worker, value))]
-    return [beat for beat in beats if seconds * 1000 - beat.at_ms <= STALE_AFTER_S * 1000]
+    return [beat for beat in beats if abs(seconds * 1000 - beat.at_ms) <= STALE_AFTER_S * 1000]
 
 
 async def remove(redis: Redis, queue: str, worker: str) -> None:

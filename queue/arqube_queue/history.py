@@ -7,10 +7,15 @@ go an hour after the last one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from redis.asyncio import Redis
 
 from arqube_queue import keys
+from arqube_queue.payload import MOST
+
+SAMPLES: Final = 180
+"""Samples that are kept; of a list that somebody has made longer, the last are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +43,13 @@ class Sample:
 
 async def read(redis: Redis, queue: str, owner: str) -> list[Sample]:
     """What is kept of ``queue`` and the workers of ``owner``, oldest first; what is no sample is passed over."""
-    lines: list[bytes] = await redis.lrange(keys.history(queue, owner), 0, -1)  # type: ignore[misc]
+    lines: list[bytes] = await redis.lrange(keys.history(queue, owner), -SAMPLES, -1)  # type: ignore[misc]
     return [sample for line in lines if (sample := _sample(line)) is not None]
 
 
 def _sample(line: bytes) -> Sample | None:
     try:
-        return Sample(*map(int, line.split()))
+        numbers = [int(each) for each in line.split()]
+        return Sample(*numbers) if all(0 <= each <= MOST for each in numbers) else None
     except (TypeError, ValueError):
         return None

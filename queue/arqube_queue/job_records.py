@@ -13,10 +13,11 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from arqube_queue import dead_letters, job_tries, keys
 from arqube_queue.job_tries import JobTry
-from arqube_queue.payload import read_header
+from arqube_queue.payload import MOST, read_header
 
 KEPT: Final = 10_000
 """Ended jobs of a queue that are kept."""
@@ -192,7 +193,7 @@ async def read_job(redis: Redis, queue: str, job_id: str) -> JobRecord | None:
     pipeline.zscore(keys.dead_letters(queue), job_id)
     pipeline.exists(keys.RESULT_PREFIX + job_id)
     _ask_alive(pipeline, queue, job_id, LONG_HEAD)
-    now, due, record, ended, died, results, *alive = await pipeline.execute()
+    now, due, record, ended, died, results, *alive = await _answers(pipeline)
     if due is not None:
         return _alive(job_id, due, _ms(now), *alive)
     if record is not None:
@@ -250,13 +251,13 @@ async def _page_alive(redis: Redis, queue: str, cursor: Cursor, count: int) -> l
     rows = await redis.zrangebyscore(queue, cursor.score, "+inf", start=cursor.seen, num=count, withscores=True)
     if not rows:
         return []
-    ids = [job_id.decode() for job_id, _ in rows]
+    ids = [job_id for job_id, _ in rows]
     pipeline = redis.pipeline(transaction=True)
     pipeline.time()
     for job_id in ids:
         pipeline.zscore(queue, job_id)
         _ask_alive(pipeline, queue, job_id, HEAD)
-    now, *answers = await pipeline.execute()
+    now, *answers = await _answers(pipeline)
     width = len(answers) // len(ids)
     found: list[tuple[float, JobRecord | None]] = []
     for number, (job_id, (_, score)) in enumerate(zip(ids, rows, strict=True)):
@@ -268,16 +269,19 @@ async def _page_alive(redis: Redis, queue: str, cursor: Cursor, count: int) -> l
 async def _page_over(redis: Redis, queue: str, cursor: Cursor, count: int) -> list[tuple[float, JobRecord | None]]:
     """Records of ended jobs from ``cursor`` on with their ends; None for one that went or came back meanwhile."""
     ends = keys.job_ends(queue)
-    rows = await redis.zrevrangebyscore(ends, cursor.score, "-inf", start=cursor.seen, num=count, withscores=True)
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.zrevrangebyscore(ends, cursor.score, "-inf", start=cursor.seen, num=count, withscores=True)
+    (rows,) = await _answers(pipeline)
     if not rows:
         return []
-    ids = [job_id.decode() for job_id, _ in rows]
+    ids = [job_id for job_id, _ in rows]
     pipeline = redis.pipeline(transaction=True)
     pipeline.hmget(keys.job_records(queue), ids)
     for job_id in ids:
         pipeline.zscore(queue, job_id)
         pipeline.zscore(keys.dead_letters(queue), job_id)
-    records, *answers = await pipeline.execute()
+    records, *answers = await _answers(pipeline)
+    records = records or [None] * len(ids)
     found: list[tuple[float, JobRecord | None]] = []
     for number, (job_id, (_, score)) in enumerate(zip(ids, rows, strict=True)):
         queued, died = answers[2 * number : 2 * number + 2]
@@ -286,23 +290,48 @@ async def _page_over(redis: Redis, queue: str, cursor: Cursor, count: int) -> li
     return found
 
 
-def _ask_alive(pipeline: Any, queue: str, job_id: str, head: int) -> None:
+async def _answers(pipeline: Any) -> list[Any]:
+    """The answers to a pipeline; None for what a key of another type holds, which is of no queue's making.
+
+    Raises:
+        redis.exceptions.RedisError: The server did not answer or refused.
+    """
+    answers: list[Any] = await pipeline.execute(raise_on_error=False)
+    for number, answer in enumerate(answers):
+        if isinstance(answer, ResponseError) and str(answer).startswith(_WRONG_TYPE):
+            answers[number] = None
+        elif isinstance(answer, Exception):
+            raise answer
+    return answers
+
+
+def _ask_alive(pipeline: Any, queue: str, job_id: str | bytes, head: int) -> None:
     """Ask for the last arguments of ``_alive``."""
-    pipeline.exists(keys.IN_PROGRESS_PREFIX + job_id)
-    pipeline.get(keys.RETRY_PREFIX + job_id)
-    pipeline.hget(keys.open_jobs(queue), job_id)
-    pipeline.getrange(keys.JOB_PREFIX + job_id, 0, head - 1)
-    pipeline.zscore(keys.ABORT, job_id)
+    name = job_id if isinstance(job_id, bytes) else job_id.encode()  # a member of the queue may be no text
+    pipeline.exists(keys.IN_PROGRESS_PREFIX.encode() + name)
+    pipeline.get(keys.RETRY_PREFIX.encode() + name)
+    pipeline.hget(keys.open_jobs(queue), name)
+    pipeline.getrange(keys.JOB_PREFIX.encode() + name, 0, head - 1)
+    pipeline.zscore(keys.ABORT, name)
+
+
+def _text(job_id: str | bytes) -> str:
+    return job_id if isinstance(job_id, str) else job_id.decode(errors="backslashreplace")
+
+
+def _moment(score: float) -> int:
+    """A score as Unix milliseconds, within what can be written."""
+    return int(min(max(score, 0), MOST))
 
 
 def _alive(
-    job_id: str,
+    job_id: str | bytes,
     due: float,
     now_ms: int,
     held: int,
     tried: bytes | None,
     open_tries: bytes | None,
-    head: bytes,
+    head: bytes | None,
     aborted: float | None,
 ) -> JobRecord:
     """A job that has not ended, of what Redis holds of it."""
@@ -311,21 +340,21 @@ def _alive(
     _, tries = job_tries.parse(open_tries or b"")
     if tries and tries[-1].outcome is None and not held:
         tries = (*tries[:-1], job_tries.lost(tries[-1]))
-    header = read_header(head)
+    header = read_header(head or b"")
     return JobRecord(
-        job_id=job_id,
+        job_id=_text(job_id),
         state=state,
         function=header.function,
         enqueued_ms=header.enqueued_ms,
-        due_ms=int(due) if due > 1 else None,  # 1 is where arq moves a job that is to be aborted
+        due_ms=_moment(due) if due > 1 else None,  # 1 is where arq moves a job that is to be aborted
         error=_last_error(tries),
         tries=tries,
-        tried=int(tried) if tried is not None and tried.isdigit() else 0,
+        tried=int(tried) if tried is not None and tried.isdigit() and len(tried) < 20 else 0,
         cancelling=aborted is not None,
     )
 
 
-def _over(job_id: str, record: bytes, ended: float | None, *, dead_letter: bool) -> JobRecord:
+def _over(job_id: str | bytes, record: bytes, ended: float | None, *, dead_letter: bool) -> JobRecord:
     """A job that has ended, of its record; of less where a plain arq worker has ended it."""
     ending, tries = job_tries.parse(record)
     if tries and tries[-1].outcome is None:
@@ -333,11 +362,11 @@ def _over(job_id: str, record: bytes, ended: float | None, *, dead_letter: bool)
     outcome = ending.outcome if ending else None
     state = JobState.ENDED if outcome is None else _STATES.get(outcome, JobState.FAILED)
     return JobRecord(
-        job_id=job_id,
+        job_id=_text(job_id),
         state=state,
         function=ending.function if ending else None,
         enqueued_ms=ending.enqueued_ms if ending else None,
-        ended_ms=None if ended is None else int(ended),
+        ended_ms=None if ended is None else _moment(ended),
         outcome=outcome,
         error="" if state is JobState.SUCCEEDED else (ending.error if ending else "") or _last_error(tries),
         tries=tries,
@@ -361,6 +390,7 @@ def _dead(letter: dead_letters.DeadLetter) -> JobRecord:
     )
 
 
+_WRONG_TYPE: Final = "WRONGTYPE"
 _STATES: Final = {"succeeded": JobState.SUCCEEDED, "aborted": JobState.CANCELLED}
 
 

@@ -17,6 +17,8 @@ MOST_TRIES: Final = 20
 """Tries of a job that are kept: the last."""
 ERROR_LENGTH: Final = 300
 """Characters of an error that are kept; a dead letter keeps more."""
+LONGEST: Final = 65_536
+"""Bytes of a text that are looked at: more than what a worker of ours writes."""
 LOST: Final = "lost"
 """The outcome of a try of which no end was told: its worker was killed, or held up for longer than its lease."""
 
@@ -95,14 +97,14 @@ def parse(text: bytes) -> tuple[Ending | None, tuple[JobTry, ...]]:
     """
     told: Ending | None = None
     tries: list[JobTry] = []
-    for number, line in enumerate(text.split(b"\n")):
+    for number, line in enumerate(text[:LONGEST].split(b"\n")):
         try:
             values = json.loads(line)
             if number == 0 and not isinstance(values[0], int):
                 told = _ending(values)
             else:
                 tries.append(_try(values))
-        except (ValueError, TypeError, LookupError, RecursionError):
+        except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
             continue
     return told, tuple(each if each.outcome or each is tries[-1] else lost(each) for each in tries)
 

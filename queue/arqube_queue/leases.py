@@ -84,8 +84,8 @@ class LeaseKeeper:
                 batch = held[first : first + BATCH]
                 try:
                     states = renew(self._client, batch, lease_ms=self._lease_ms)
-                except (RedisError, OSError) as error:
-                    # The loop's own calls fail as well, and tell people.
+                except (RedisError, OSError, TypeError, ValueError) as error:  # also answers that are none
+                    # The loop's own calls fail as well, and tell people. Nothing may end this thread.
                     logger.debug("renewing leases failed: %s: %s", type(error).__name__, error)
                     # It may be a replica since a failover: connect anew, to the new master.
                     self._client.connection_pool.disconnect()

@@ -12,12 +12,10 @@ from redis.exceptions import NoScriptError, ResponseError
 from arqube_queue import heartbeat, keys, scripts
 from arqube_queue.held_connection import HeldConnection
 from arqube_queue.model import QueueSnapshot
+from arqube_queue.payload import MOST
 
 SCAN_LIMIT: Final = 1000
 """Due members looked at to tell running from waiting: 1,000 take Redis about 1.2 ms."""
-
-RETIREMENT_S: Final = 10.0
-"""How long a mark holds that is not renewed: that of an operator that has died lets its workers go on."""
 
 _SNAPSHOT = scripts.load("snapshot")
 
@@ -56,7 +54,7 @@ async def read_snapshots(
     if any(isinstance(result, NoScriptError) for result in results):
         await redis.execute_command("SCRIPT", "LOAD", _SNAPSHOT.text)
         results = await _run(redis, queries)
-    return [result if isinstance(result, ResponseError) else _snapshot(result) for result in results]
+    return [result if isinstance(result, ResponseError) else _read(result) for result in results]
 
 
 async def _run(redis: Redis | HeldConnection, queries: Sequence[SnapshotQuery]) -> list[Any]:
@@ -88,10 +86,18 @@ def _command(query: SnapshotQuery) -> tuple[str, ...]:
         str(SCAN_LIMIT),
         str(int(heartbeat.STALE_AFTER_S * 1000)),
         query.owner,
-        str(int(RETIREMENT_S * 1000)),
+        str(int(heartbeat.RETIREMENT_S * 1000)),
         "" if query.workers is None else " ".join(map(str, query.workers)),
         *sorted(query.retiring),
     )
+
+
+def _read(reply: Any) -> QueueSnapshot | ResponseError:
+    """The snapshot, or what is wrong with the answer: one that is odd is no reason to read no other queue."""
+    try:
+        return _snapshot(reply)
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        return ResponseError(f"this is no answer to a reading: {error}")
 
 
 def _snapshot(reply: list[Any]) -> QueueSnapshot:
@@ -108,7 +114,7 @@ def _snapshot(reply: list[Any]) -> QueueSnapshot:
         deferred=deferred,
         due_soon=soon,
         oldest_wait_s=max(0.0, (now_ms - oldest_ms) / 1000) if oldest_ms >= 0 else 0.0,
-        next_due_s=max(0.0, (next_due_ms - now_ms) / 1000) if next_due_ms >= 0 else None,
+        next_due_s=max(0.0, (next_due_ms - now_ms) / 1000) if 0 <= next_due_ms <= MOST else None,
         heartbeats=beats,
         dead_letters=dead,
     )

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final, NamedTuple
+
+from redis.exceptions import InvalidResponse, ResponseError
 
 from arqube_queue import environment as env
 from arqube_queue import heartbeat, job_records, job_tries, keys, payload_life, scripts
+from arqube_queue.payload import MOST, JobHeader, read_header
 from arqube_queue.scripts import Executor
 
 LEASE_S: Final = 15.0
@@ -43,7 +47,7 @@ class Lease(NamedTuple):
         due: When it was due, in Unix milliseconds, as Redis wrote it.
         tries: How often it was started, this time included.
         token: Names the lease.
-        payload: The serialized job; None when it had expired.
+        payload: The serialized job; None when it had expired; an error where its key holds something else.
         aborted: Somebody asked to abort it.
         former: The lines of its tries so far (``arqube_queue.job_tries``); None for none.
     """
@@ -52,14 +56,17 @@ class Lease(NamedTuple):
     due: bytes
     tries: int
     token: str
-    payload: bytes | None = None
+    payload: bytes | ResponseError | None = None
     aborted: bool = False
     former: bytes | None = None
 
     @property
     def score(self) -> int:
-        """arq's score: the due time in Unix milliseconds; 1 when arq moved the job to the front to abort it."""
-        return int(float(self.due))
+        """arq's score: the due time in Unix milliseconds; 1 when arq moved the job to the front to abort it.
+
+        0 for what lies before that: Redis's scores may be anything, minus infinity included.
+        """
+        return int(max(0.0, float(self.due)))
 
 
 class Death(NamedTuple):
@@ -197,6 +204,8 @@ class Turn(NamedTuple):
         running: Due jobs that it passed by, as they run here or elsewhere.
         to_abort: Ids of running jobs that somebody wants aborted.
         redis_ms: The present in Unix milliseconds, as Redis has it.
+        misnamed: Ids of due jobs that are no text, as arq's are: their jobs are dead letters after the next turn, under
+            these names.
     """
 
     ended: list[bool]
@@ -207,6 +216,7 @@ class Turn(NamedTuple):
     running: int
     to_abort: list[str]
     redis_ms: int
+    misnamed: list[str]
 
 
 class Turns:
@@ -231,6 +241,7 @@ class Turns:
         self._lease_ms = policy.lease_ms
         self._start = 0
         self._unanswered = False
+        self._misnamed: list[End] = []
         self._settings: tuple[Argument, ...] = (
             *(keys.JOB_PREFIX, keys.IN_PROGRESS_PREFIX, keys.RETRY_PREFIX, keys.RESULT_PREFIX, keys.ABORT),
             keys.dead_letter(queue, ""),
@@ -268,7 +279,7 @@ class Turns:
         start = 0 if self._unanswered else self._start
         flat: list[Argument] = [now_ms, token, self._lease_ms, limit, start, LOOK, PAGE, *self._settings, 0]
         counted, count = len(flat) - 1, 0
-        for end in ends:
+        for end in chain(self._misnamed, ends):
             flat += end
             count += 1
         flat[counted] = count
@@ -276,24 +287,51 @@ class Turns:
         flat += running
         self._unanswered = self._unanswered or limit > 0
         answer = await _TURN(self._redis, self._keys, flat)
-        statuses, flat_leases, next_due, self._start, passed_by, to_abort, redis_ms = answer
-        self._unanswered = False
-        leases = []
-        if flat_leases:
-            self._number += 1
-            pieces = iter(flat_leases)
-            leases = [
-                Lease(job_id.decode(), due, tries, token, payload, aborted == 1, former)
-                for job_id, due, tries, payload, aborted, former in zip(*(pieces,) * 6, strict=True)
-            ]
-        next_due_ms = int(float(next_due))
-        return Turn(
+        try:
+            return self._read(answer, token, limit)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InvalidResponse(f"this is no answer to a turn: {error}") from error
+
+    def _read(self, answer: Any, token: str, limit: int) -> Turn:
+        statuses, flat_leases, next_due, start, passed_by, to_abort, redis_ms = answer
+        statuses = statuses[len(self._misnamed) :]
+        leases, misnamed = [], []
+        pieces = iter(flat_leases)
+        for job_id, due, tries, payload, aborted, former in zip(*(pieces,) * 6, strict=True):
+            try:
+                leases.append(Lease(job_id.decode(), due, tries, token, payload, aborted == 1, former))
+            except UnicodeDecodeError:
+                misnamed.append(Lease(job_id, due, tries, token, payload))
+        next_due_ms = float(next_due)
+        turn = Turn(
             [status > 0 for status in statuses],
             [status > 1 for status in statuses],
             leases,
-            next_due_ms if next_due_ms >= 0 else None,
-            limit > len(leases) and self._start > 0,
+            int(next_due_ms) if 0 <= next_due_ms < MOST else None,
+            bool(misnamed) or (limit > len(leases) and start > 0),
             passed_by,
-            [job_id.decode() for job_id in to_abort],
+            [job_id.decode(errors="replace") for job_id in to_abort],
             redis_ms,
+            [_readable(lease.job_id) for lease in misnamed],
         )
+        self._start, self._unanswered = start, False
+        if flat_leases:
+            self._number += 1
+        self._misnamed = [_bury_misnamed(lease) for lease in misnamed]
+        return turn
+
+
+def _bury_misnamed(lease: Lease) -> End:
+    """The end of a job whose id is no text, so that no client of arq's can ask for it: buried under a readable one."""
+    header = read_header(lease.payload) if isinstance(lease.payload, bytes) else JobHeader()
+    error = "ValueError: its id is no text in UTF-8; it is kept under an id that is, and can be retried under that"
+    death = Death("undecodable", header.function or "", error, "", lease.tries, header.enqueued_ms or 0)
+    function = "null" if header.function is None else job_tries.quoted(header.function)
+    record = job_tries.ending(function, death.enqueued_ms, death.reason, error)
+    start = ("misnamed", lease.job_id, lease.token, lease.tries, lease.due)
+    return (*start, _readable(lease.job_id), record, *death.arguments)
+
+
+def _readable(job_id: Any) -> str:
+    text: str = job_id.decode(errors="backslashreplace")
+    return text

@@ -67,7 +67,7 @@ async def test_a_reader_without_an_owner_changes_nothing(redis: Redis) -> None:
 async def test_marks_that_nobody_renews_end(
     redis: Redis, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:
-    monkeypatch.setattr(snapshots, "RETIREMENT_S", 2.0)
+    monkeypatch.setattr(snapshots.heartbeat, "RETIREMENT_S", 2.0)
     await ask(redis, "a")
     assert await beat(redis, "a")
 
@@ -81,7 +81,7 @@ async def test_marks_that_nobody_renews_end(
 async def test_a_mark_ends_though_another_owner_renews_its_own(
     redis: Redis, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:
-    monkeypatch.setattr(snapshots, "RETIREMENT_S", 2.0)
+    monkeypatch.setattr(snapshots.heartbeat, "RETIREMENT_S", 2.0)
     await ask(redis, "a", owner="emails")
 
     async def is_free() -> bool:

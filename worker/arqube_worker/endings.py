@@ -49,6 +49,9 @@ class Endings:
         clock: By which jobs are due.
         retry_policy: For functions without one of their own; None for none.
         max_tries: As the settings say it; None where they do not.
+
+    Attributes:
+        least_tries: How many tries a job has at least, whatever its function.
     """
 
     def __init__(
@@ -73,10 +76,13 @@ class Endings:
             is_cron = hasattr(function, "next_run")
             keep_ms = int(arq.worker.keep_cronjob_progress * 1000) if is_cron else 0  # type: ignore[attr-defined]
             self._rules[each] = _Rules(policy, most, keep_ms)
+        tries = [rules.most for rules in self._rules.values()]
+        self.least_tries, self._most_tries = min(tries), max(tries)
 
-    def most_tries(self, function: str) -> int:
-        """How many tries a job of ``function`` has."""
-        return self._rules[function].most
+    def most_tries(self, function: str | None) -> int:
+        """How many tries a job of ``function`` has; of one that is not known here, as many as any."""
+        rules = self._rules.get(function or "")
+        return self._most_tries if rules is None else rules.most
 
     def refused(
         self, run: Run, args: tuple[Any, ...], kwargs: dict[Any, Any], error: BaseException, outcome: Outcome
@@ -88,10 +94,10 @@ class Endings:
             result = self._results.write(
                 run, args, kwargs, success=False, result=error, started_ms=now_ms, ended_ms=now_ms
             )
-        text = f"{type(error).__name__}: {error}"
+        text = _text(error)
         cause = error.__cause__
         if cause is not None:
-            text = f"{text} ({type(cause).__name__}: {cause})"
+            text = f"{text} ({_text(cause)})"
         record = self._recorder.refused(run, outcome.value, "" if outcome is Outcome.ABORTED else text)
         if outcome is Outcome.ABORTED:
             return turns.finish(run.lease, result, record=record, life_ms=life_ms or 0), outcome
@@ -234,7 +240,10 @@ def _times(run: Run) -> tuple[int, int]:
 
 
 def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # an exception's own __str__
+        return type(error).__name__
 
 
 def _cause_of(error: BaseException | None) -> str:

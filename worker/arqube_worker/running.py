@@ -15,14 +15,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import arq.worker
-from arq.jobs import SerializationError, deserialize_job_raw
+from arq.jobs import SerializationError
 from arq.utils import ms_to_datetime
 from arq.worker import JobExecutionFailed
 
 from arqube_queue import turns
 from arqube_queue.leases import LeaseKeeper
+from arqube_queue.payload import JobHeader, read_header
 from arqube_queue.turns import End, Lease
-from arqube_worker import logs, runs
+from arqube_worker import logs, reading, runs
 from arqube_worker.clock import QueueClock
 from arqube_worker.deadlines import Deadlines
 from arqube_worker.drain import Drain
@@ -106,10 +107,10 @@ class JobRunner(arq.worker.Worker):
         if lease.payload is None:
             self._end(run, *self.endings.refused(run, (), {}, JobExecutionFailed("job expired"), Outcome.EXPIRED))
             return
+        if lease.tries > self.endings.least_tries + 1 and self._ends_workers(run, lease.payload):
+            return
         try:
-            name, args, kwargs, first_try, enqueued_ms = deserialize_job_raw(
-                lease.payload, deserializer=self.job_deserializer
-            )
+            name, args, kwargs, first_try, enqueued_ms = reading.read(lease.payload, self.job_deserializer)
         except SerializationError as error:
             logger.exception("the payload cannot be decoded", job_id=lease.job_id)
             self._end(run, *self.endings.refused(run, (), {}, error, Outcome.UNDECODABLE))
@@ -136,6 +137,17 @@ class JobRunner(arq.worker.Worker):
             self._hold(run, timeout_s)
             self.runs[run] = None
             run.task = self.loop.create_task(self._run(run, function, args, kwargs, timeout_s))
+
+    def _ends_workers(self, run: Run, payload: Any) -> bool:
+        """Bury a job that was not refused after its last try, as each worker ends that reads it; whether it is one."""
+        header = read_header(payload) if isinstance(payload, bytes) else JobHeader()
+        most = self.endings.most_tries(header.function)
+        if run.lease.tries <= most + 1:
+            return False
+        run.function, run.enqueued_ms, run.attempt = header.function, header.enqueued_ms or 0, run.lease.tries
+        refusal = JobExecutionFailed(f"max {most} retries exceeded, and workers end when they read the payload")
+        self._end(run, *self.endings.refused(run, (), {}, refusal, Outcome.TRIES_EXHAUSTED))
+        return True
 
     def _hold(self, run: Run, timeout_s: float | None) -> None:
         until = None if timeout_s is None else time.monotonic() + timeout_s + LEASE_BEYOND_TIMEOUT_S

@@ -123,6 +123,8 @@ class TurnTaker(JobRunner):
             self.done.popleft()
             # A repeated turn finds what the former one did, whose answer got lost.
             self._settled(one, written=turn.ended[number] or number < in_doubt, buried=turn.buried[number])
+        for job_id in turn.misnamed:
+            logger.error("the id of a job is no text in UTF-8, so it becomes a dead letter", job_id=job_id)
         for lease in turn.leases:
             self._begun += 1
             self.begin(lease)
@@ -270,4 +272,7 @@ class TurnTaker(JobRunner):
         refused = denied or isinstance(error, ResponseError)
         self.health.redis_failed(during, str(error)[:200] if refused else "", denied=denied)
         self.metrics.redis_errors += 1
-        logger.warning("Redis failed", during=during, error=f"{type(error).__name__}: {error}")
+        hint = {}
+        if "WRONGTYPE" in str(error):
+            hint["remedy"] = f"look at the TYPE of {self.queue_name} and arqube:{self.queue_name}:*: one is not ours"
+        logger.warning("Redis failed", during=during, error=f"{type(error).__name__}: {error}", **hint)

@@ -18,6 +18,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from arqube_operator.decide.state import Problem
 from arqube_operator.observe.cluster import Key
 from arqube_operator.observe.payloads import PayloadKeeper
+from arqube_queue import keys
 from arqube_queue.connection import RedisAddress
 from arqube_queue.held_connection import HeldConnection
 from arqube_queue.model import QueueSnapshot
@@ -197,7 +198,12 @@ def _problem_of_queue(address: RedisAddress, query: SnapshotQuery, error: Respon
     if isinstance(error, NoPermissionError):
         return Problem("RedisPermissionDenied", f"the user of Redis at {address.label} lacks a right: {_words(error)}")
     if "WRONGTYPE" in str(error):
-        return Problem("NotAQueue", f"the key {query.queue!r} at {address.label} is no arq queue: check spec.queueName")
+        ours = f"{keys.heartbeats(query.queue)!r} no hash, or {keys.dead_letters(query.queue)!r} no sorted set"
+        return Problem(
+            "NotAQueue",
+            f"the key {query.queue!r} at {address.label} is no arq queue: check spec.queueName; or else {ours}: look at"
+            " their TYPE, and delete what is not ours",
+        )
     return Problem("RedisError", f"Redis at {address.label} cannot read queue {query.queue!r}: {_words(error)}")
 
 

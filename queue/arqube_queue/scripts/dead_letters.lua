@@ -4,7 +4,7 @@
 --       how many, bytes of a payload to hand out where the worker could not tell the function.
 -- Returns: 1 when the range goes on, then for each {id, time, bytes of the payload, its beginning, reason, function,
 --          error, tries, enqueued_ms, worker}. One whose hash is gone has aged out and is passed over, but for its id
---          and time.
+--          and time; so is one whose key holds something else.
 local dead, order, since, till, last_time, last_id = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local count, head = tonumber(ARGV[6]), tonumber(ARGV[7])
 local newest = order == 'newest'
@@ -28,7 +28,7 @@ for i = 1, #members, 2 do
     break
   end
   local key = dead .. ':' .. id
-  local fields = redis.call('HMGET', key, 'reason', 'function', 'error', 'tries', 'enqueued_ms', 'worker')
+  local fields = redis.pcall('HMGET', key, 'reason', 'function', 'error', 'tries', 'enqueued_ms', 'worker')
   local letter = {id, members[i + 1]}
   if fields[1] then
     letter[3] = redis.call('HSTRLEN', key, 'payload')

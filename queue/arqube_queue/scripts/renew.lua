@@ -4,7 +4,7 @@
 local lease, prefix, states = ARGV[1], ARGV[2], {}
 for i = 3, #ARGV, 2 do
   local key = prefix .. ARGV[i]
-  local holder = redis.call('GET', key)
+  local holder = redis.pcall('GET', key) -- of another type: somebody else's
   local state = 0
   if holder == ARGV[i + 1] then
     redis.call('PEXPIRE', key, lease)

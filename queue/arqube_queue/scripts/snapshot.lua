@@ -31,14 +31,15 @@ if deferred > 0 then
   next_due = redis.call('ZRANGEBYSCORE', queue, '(' .. ms(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
 end
 
+local LONGEST_BEAT = 1048576 -- more would hold up the reading of all queues
 local alive, all = {}, redis.call('HGETALL', heartbeats)
 for i = 1, #all, 2 do
   local at = tonumber(string.match(all[i + 1], '^%d+'))
-  if at and now - at <= stale then
+  if at and math.abs(now - at) <= stale and #all[i] + #all[i + 1] <= LONGEST_BEAT then
     alive[#alive + 1] = all[i]
     alive[#alive + 1] = all[i + 1]
   else
-    redis.call('HDEL', heartbeats, all[i]) -- killed workers leave theirs behind
+    redis.call('HDEL', heartbeats, all[i]) -- killed workers leave theirs behind, and some of it is none
   end
 end
 
@@ -49,10 +50,11 @@ if owner ~= '' and (#ARGV > 7 or redis.call('EXISTS', KEYS[4]) == 1) then
     marked[ARGV[i]] = true
     redis.pcall('HSET', KEYS[4], ARGV[i], mark) -- a server that is full is read nonetheless
   end
-  local marks = redis.call('HGETALL', KEYS[4])
+  local marks = redis.pcall('HGETALL', KEYS[4]) -- what is of another type ends as marks do
   for i = 1, #marks, 2 do
     local ends, by = string.match(marks[i + 1], '^(%d+) (.*)$')
-    if not marked[marks[i]] and (by == owner or now >= tonumber(ends or 0)) then
+    ends = tonumber(ends or 0)
+    if not marked[marks[i]] and (by == owner or now >= ends or ends > now + 2 * life) then
       redis.call('HDEL', KEYS[4], marks[i])
     end
   end

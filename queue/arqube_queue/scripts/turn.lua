@@ -31,15 +31,20 @@ local time = call('TIME')
 local server_now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function ms(value) return string.format('%.0f', value) end
 local stamp = ms(server_now)
-local aborts = call('EXISTS', abort) == 1
-local sighted = call('EXISTS', sightings) == 1
+-- A key that holds something of another type counts as absent: one stray write must not hold up all jobs.
+local function filled(command, key)
+  local size = try(command, key)
+  return type(size) == 'number' and size > 0
+end
+local aborts = filled('ZCARD', abort)
+local sighted = filled('HLEN', sightings)
 
 local holders = {} -- of the jobs whose runs end, by id: read at once, and kept up to date
 
 local function ours(id, owner, tries, due)
   local holder = holders[id]
   if holder then return holder == owner end
-  return call('GET', retry .. id) == tries and call('ZSCORE', queue, id) == due
+  return try('GET', retry .. id) == tries and call('ZSCORE', queue, id) == due
 end
 
 -- What is to be recorded once all ends are told, flat as the commands take it.
@@ -97,8 +102,8 @@ local function bury(id, payload, tries, reason, name, message, traceback, enqueu
   call('DEL', letter .. id)
   call('HSET', letter .. id, 'payload', payload or '', 'reason', reason, 'function', name, 'error', message,
     'traceback', traceback, 'tries', tries, 'enqueued_ms', enqueued, 'died_ms', ms(server_now), 'worker', worker)
-  call('ZADD', dead, ms(server_now), id)
   call('PEXPIRE', letter .. id, ms(retention)) -- also where no later death trims them
+  call('ZADD', dead, ms(server_now), id)
   call('PEXPIRE', dead, ms(retention))
   drop_letters(call('ZRANGEBYSCORE', dead, '-inf', ms(server_now - retention), 'LIMIT', 0, TRIM_AT_ONCE))
   local excess = math.min(call('ZCARD', dead) - max_entries, TRIM_AT_ONCE)
@@ -148,18 +153,26 @@ local function keep_payload(id, due)
   end
 end
 
+-- Of another type than text as RESTORE takes it: it is not known whose it is, so it is kept.
+local function payload_of(id)
+  local payload = call('MGET', job .. id)[1]
+  if not payload then payload = try('DUMP', job .. id) end
+  return type(payload) == 'string' and payload
+end
+
 local known = {}
 local function is_known(name)
   if known[name] == nil then
     known[name] = false
     local plain = not string.find(name, '[^%w_.:-]') -- JSON has it as it is
-    for _, beat in ipairs(call('HVALS', heartbeats)) do
+    for _, beat in ipairs(try('HVALS', heartbeats)) do
       -- Decoding those of a thousand workers takes milliseconds.
       local may_know = not plain or string.find(beat, name, 1, true)
       local stamp, body = string.match(beat, '^(%d+) (.*)$')
       local readable, document = pcall(cjson.decode, may_know and body or '')
-      if readable and type(document) == 'table' and server_now - tonumber(stamp) <= stale then
-        for _, each in ipairs(document['functions'] or {}) do
+      local names = readable and type(document) == 'table' and document['functions']
+      if type(names) == 'table' and math.abs(server_now - tonumber(stamp)) <= stale then
+        for _, each in ipairs(names) do
           if each == name then known[name] = true end
         end
       end
@@ -170,7 +183,7 @@ local function is_known(name)
 end
 
 -- Arguments of each operation, its name included (arqube_queue.turns).
-local LENGTHS = {finish = 9, requeue = 9, bury = 15, unknown = 16, lease = 5}
+local LENGTHS = {finish = 9, requeue = 9, bury = 15, unknown = 16, lease = 5, misnamed = 13}
 
 local function read_holders(count)
   if count == 0 then return end
@@ -212,7 +225,7 @@ local function end_runs(count)
       local former = operation == 'unknown' and take()
       local final = operation == 'bury'
       if mine and not final then
-        local first = tonumber(call('HGET', sightings, id) or server_now)
+        local first = sighted and tonumber(call('HGET', sightings, id) or nil) or server_now
         local age, living = server_now - first, is_known(name)
         final = age >= grace and not living
         if not final then
@@ -221,16 +234,27 @@ local function end_runs(count)
           local delay = living and SOONEST_PUT_BACK or math.min(math.max(SOONEST_PUT_BACK, age), LONGEST_PUT_BACK)
           requeue(id, ms(now + delay), ms(tonumber(tries) - 1), '0')
           record_open(id, former)
-          call('HSETNX', sightings, id, ms(first))
-          call('PEXPIRE', sightings, ms(2 * grace + 86400000))
-          sighted = true
+          try('HSETNX', sightings, id, ms(first))
+          try('PEXPIRE', sightings, ms(2 * grace + 86400000))
+          sighted = filled('HLEN', sightings)
         end
       end
       if mine and final then
-        local payload = call('GET', job .. id)
+        local payload = payload_of(id)
         finish(id, data, life, keep)
         bury(id, payload, attempts, reason, name, message, traceback, enqueued)
         record_end(id, record)
+        status = 2
+      end
+    elseif operation == 'misnamed' then
+      local name_of_letter, record = take(), take()
+      local reason, name, message, traceback, attempts, enqueued = take(), take(), take(), take(), take(), take()
+      if mine then
+        local payload = payload_of(id)
+        finish(id, '', '0', '0')
+        bury(name_of_letter, payload, attempts, reason, name, message, traceback, enqueued)
+        record_open(id, '')
+        record_end(name_of_letter, record)
         status = 2
       end
     elseif operation == 'lease' then
@@ -256,9 +280,14 @@ local function take_lease(id, due, key, again)
   call('SET', key, token, 'PX', lease)
   local tries = 1
   if again then
-    tries = tonumber(call('GET', retry .. id) or 1)
+    tries = try('GET', retry .. id)
+    tries = type(tries) == 'string' and tonumber(tries) or 1
   elseif not call('SET', retry .. id, 1, 'EX', retry_life, 'NX') then
-    tries = call('INCR', retry .. id)
+    tries = try('INCR', retry .. id)
+    if type(tries) ~= 'number' or tries < 1 then -- no count of tries: begin anew
+      tries = 1
+      call('SET', retry .. id, 1)
+    end
     call('EXPIRE', retry .. id, retry_life)
   end
   local aborted = aborts and call('ZSCORE', abort, id) and 1 or 0
@@ -277,6 +306,9 @@ local function complete_leases()
   for each, id in ipairs(leased_ids) do
     local at, tries = (each - 1) * FIELDS, former[each] or nil
     leased[at + 4] = payloads[each]
+    if not payloads[each] and call('EXISTS', payload_keys[each]) == 1 then
+      leased[at + 4] = {err = 'WRONGTYPE ' .. payload_keys[each] .. ' is a ' .. call('TYPE', payload_keys[each]).ok}
+    end
     if tries and leased_again[each] then tries = string.match(tries, '^(.*)\n[^\n]*$') end -- less the line of this try
     if tries and select(2, string.gsub(tries, '\n', '')) + 2 > most_tries then
       tries = string.match(tries, '\n(.*)$')
