@@ -241,7 +241,7 @@ class Controller:
         self._memories[key] = _Remembered(uid, jumps, memory)
 
     async def _is_there(self, key: Key, uid: str) -> bool:
-        """Whether this TaskQueue is there yet and ours; the cache learns what is, as a watch may be late or have missed it.
+        """Whether this TaskQueue is there yet and ours; the cache learns what is, as watches may be late or miss it.
 
         Raises:
             ApiError: The request was refused or could not be made.

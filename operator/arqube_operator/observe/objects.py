@@ -107,7 +107,7 @@ def read_task_queue(body: Mapping[str, Any], known: KnownTaskQueue | None = None
 
 
 def _read_status(live: Mapping[str, Any]) -> TaskQueueStatus:
-    """What the status tells. One that cannot be understood is a stranger's or of a newer operator: it tells nothing, and is written anew."""
+    """What the status tells: nothing where it is a stranger's or a newer operator's. Then it is written anew."""
     try:
         return _shared(TaskQueueStatus.model_validate(live, by_alias=True, by_name=False))
     except ValidationError:
