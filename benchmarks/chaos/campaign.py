@@ -7,6 +7,7 @@ goes on where it was. Exit code 1 when a promise is broken in any run.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import subprocess
@@ -32,6 +33,7 @@ def options() -> argparse.Namespace:
     found.add_argument("--runs", type=int, default=RUNS, help="how many (%(default)s)")
     found.add_argument("--first-seed", type=int, required=True, help="the seed of the first run; the others follow")
     found.add_argument("--output", type=Path, required=True, help="JSON of all runs; runs that stand there are kept")
+    found.add_argument("--repeats", type=Path, help="CSV to which each repeated run is added, with the fault behind it")
     found.add_argument("--chart", type=Path, help="write a plot to this file")
     return found.parse_args()
 
@@ -91,6 +93,11 @@ def sum_up(runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def is_clean(summary: dict[str, Any]) -> bool:
+    """There were runs, all came to their ends, and no promise was broken in any."""
+    return summary["runs"] > 0 and not summary["broken_off"] and not any(summary["violations"].values())
+
+
 def table(summary: dict[str, Any]) -> str:
     """The sums, for people, in Markdown."""
     lines = ["| fault | blows | runs repeated | work went on after: median, most |", "|---|---|---|---|"]
@@ -113,14 +120,27 @@ def main() -> int:
     for seed in range(chosen.first_seed, chosen.first_seed + chosen.runs):
         if seed in seeds:
             continue
-        found["runs"].append(run_once(seed, chosen))
+        figures = run_once(seed, chosen)
+        repeated = figures.pop("repeated", [])
+        if chosen.repeats:
+            _list(chosen.repeats, seed, repeated)
+        found["runs"].append(figures)
         found["summary"] = sum_up(found["runs"])
         _write(chosen.output, found)
     summary = sum_up(found["runs"])
     print(f"{summary['jobs']:,} jobs, {summary['blows']} blows in {summary['runs']} runs\n\n{table(summary)}")
     if chosen.chart:
         draw_chart(summary, chosen.chart)
-    return 1 if summary["broken_off"] or any(summary["violations"].values()) else 0
+    return 0 if is_clean(summary) else 1
+
+
+def _list(path: Path, seed: int, repeated: list[tuple[str, str, float]]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        lines = csv.writer(file, lineterminator="\n")
+        if new:
+            lines.writerow(("seed", "job", "fault", "seconds from the blow until it began again"))
+        lines.writerows((seed, *each) for each in repeated)
 
 
 def _write(path: Path, found: dict[str, Any]) -> None:

@@ -96,6 +96,7 @@ class Report:
             "faults": dict(Counter(each.fault for each in self.struck)),
             "recovery_s": {name: [round(each, 2) for each in found] for name, found in self.recoveries.items()},
             **checker.to_json(self.verdict),
+            "repeated": [(each.job_id, each.fault, round(each.seconds, 2)) for each in self.verdict.repeats],
         }
 
 
