@@ -29,6 +29,8 @@ NAMESPACE = "default"
 NAME = "emails"
 WORKERS = f"{NAME}-worker"
 LEASE = "arqube-operator"
+STILL_S = 3.0
+"""Longer than the operator lets counts be old in a status."""
 SLOW_S = 60.0
 """Deadline of what takes a few seconds on an idle machine."""
 
@@ -56,12 +58,22 @@ class Stage:
         live = await self.client.get(DEPLOYMENTS, NAMESPACE, WORKERS)
         return None if live is None else int(live["spec"]["replicas"])
 
+    async def settle(self, eventually: Eventually) -> None:
+        """Wait until the operator has read the queue and has nothing more to write."""
+        seen, since = "", 0.0
+
+        async def stands_still() -> bool:
+            nonlocal seen, since
+            body = await self.client.get(TASK_QUEUES, NAMESPACE, NAME) or {}
+            now, version = asyncio.get_running_loop().time(), body["metadata"]["resourceVersion"]
+            if version != seen:
+                seen, since = version, now
+            return "queue" in body.get("status", {}) and now - since > STILL_S
+
+        await eventually(stands_still, within_s=SLOW_S, every_s=0.2)
+
     async def has(self, replicas: int) -> bool:
         return await self.replicas() == replicas
-
-    async def sees(self) -> bool:
-        """Whether the operator knows of the TaskQueue, as its metrics tell."""
-        return f'taskqueue="{NAME}"' in await self.operator.metrics()
 
     async def forgets(self) -> bool:
         metrics = await self.operator.metrics()
@@ -121,7 +133,7 @@ async def test_a_task_queue_whose_end_nobody_told_gets_no_workers(stage: Stage, 
     """The history is lost while watches are silent: kopf lists what is there, and cannot tell what went."""
     await stage.apply()
     await eventually(lambda: stage.has(1), within_s=SLOW_S)
-    await eventually(stage.sees, within_s=SLOW_S)
+    await stage.settle(eventually)
     stage.fake.faults.silence_watches()
     await stage.client.delete(TASK_QUEUES, NAMESPACE, NAME)
     await eventually(lambda: stage.has(None), within_s=SLOW_S)  # type: ignore[arg-type]
@@ -136,10 +148,10 @@ async def test_workers_that_go_with_their_task_queue_are_not_made_anew(stage: St
     """Their end is told seconds before that of the TaskQueue."""
     await stage.apply()
     await eventually(lambda: stage.has(1), within_s=SLOW_S)
-    await eventually(stage.sees, within_s=SLOW_S)
     stage.fake.faults.begin(Trouble(frozenset({WATCH}), "/taskqueues", delay_s=3.0))
     stage.fake.end_watches()
     await eventually(lambda: watches_anew(stage), within_s=SLOW_S)
+    await stage.settle(eventually)
     _, version = await stage.client.list(DEPLOYMENTS, NAMESPACE)
     await stage.client.delete(TASK_QUEUES, NAMESPACE, NAME)
 
