@@ -119,10 +119,10 @@ async def watches_refused(stage: Stage, chance: random.Random) -> AsyncIterator[
         yield ()
 
 
-@API_SERVER_FAULTS.fault("api server: watches expired", Part.API_SERVER, Explains.NOTHING, weight=2)
-async def watches_expired(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
-    """Each open watch ends with 410 in its stream."""
-    stage.cluster.api.expire_watches()
+@API_SERVER_FAULTS.fault("api server: watches end", Part.API_SERVER, Explains.NOTHING, weight=2)
+async def watches_end(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
+    """Each open watch ends with 410, or with an error of the server, in its stream."""
+    stage.cluster.api.end_watches(chance.choice((410, 500)))
     yield ()
 
 

@@ -168,14 +168,21 @@ class OperatorProcess:
 
     async def metrics(self) -> str:
         try:
-            return await asyncio.to_thread(self._get, "/metrics")
+            return await asyncio.to_thread(self.get, "/metrics")
         except OSError:
             return ""
 
     async def leads(self) -> bool:
         return "arqube_operator_leader 1.0" in await self.metrics()
 
-    def _get(self, path: str) -> str:
+    @property
+    def pid(self) -> int:
+        """Of the process, once it was started."""
+        assert self._process is not None
+        return self._process.pid
+
+    def get(self, path: str) -> str:
+        """The answer of an endpoint; an ``OSError`` where there is none, or none that is good."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
             text: str = answer.read().decode()
             return text

@@ -116,7 +116,7 @@ async def test_watches_end_with_410_in_the_stream(fake: FakeApiServer, client: K
     _, version = await client.list(CONFIG_MAPS, "default")
     waiting = asyncio.ensure_future(anext(client.watch(CONFIG_MAPS, "default", resource_version=version)))
     assert not (await asyncio.wait({waiting}, timeout=QUIET_S))[0]
-    fake.expire_watches()
+    fake.end_watches()
     with pytest.raises(ApiError) as caught:
         await asyncio.wait_for(waiting, DEADLINE_S)
     assert caught.value.status == 410

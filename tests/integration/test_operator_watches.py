@@ -121,6 +121,16 @@ async def test_what_went_while_the_history_was_lost_is_forgotten(followed: Follo
     await eventually(lambda: followed.cache.deployment(KEY) is None)
 
 
+async def test_a_watch_that_has_died_without_a_word_is_made_anew(
+    followed: Followed, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arqube_operator.kube.client.WATCH_SILENCE_S", 0.5)
+    await followed.start()
+    await eventually(lambda: followed.counting.asked == 2)
+    followed.fake.faults.silence_watches()
+    await eventually(lambda: followed.counting.asked >= 4)
+
+
 @pytest.mark.parametrize("status", [410, 503])
 async def test_a_server_that_refuses_each_watch_is_not_flooded(
     followed: Followed, eventually: Eventually, status: int

@@ -78,7 +78,8 @@ class Faults:
         self._running.set()
         self._watches_speak = asyncio.Event()
         self._watches_speak.set()
-        self._expiries = 0
+        self._endings = 0
+        self._ending = 410
 
     def fail_next(
         self, method: str, path_regex: str, status: int, times: int = 1, retry_after: int | None = None
@@ -120,14 +121,19 @@ class Faults:
         """Let watches tell what they have withheld, and what comes."""
         self._watches_speak.set()
 
-    def expire_watches(self) -> None:
-        """End each open watch with 410 in its stream, as when its place in the history was lost."""
-        self._expiries += 1
+    def end_watches(self, status: int = 410) -> None:
+        """End each open watch with ``status`` in its stream; 410 is for a lost place in the history."""
+        self._endings += 1
+        self._ending = status
 
     @property
-    def expiries(self) -> int:
-        """How often watches were made to expire; one that sees this grow is to end."""
-        return self._expiries
+    def endings(self) -> int:
+        """How often watches were ended; one that sees this grow is to end."""
+        return self._endings
+
+    def ending(self) -> StatusError:
+        """What a watch that is ended has to tell."""
+        return _refusal(Trouble(status=self._ending))
 
     async def strike(self, method: str, path: str) -> Trouble | None:
         """Wait while paused; the trouble that the answer is to meet, if any.

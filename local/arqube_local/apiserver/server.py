@@ -103,9 +103,9 @@ class FakeApiServer:
         """Forget the history of changes: watches that go on from before are told 410."""
         self._registry.store.compact()
 
-    def expire_watches(self) -> None:
-        """End each open watch with 410 in its stream."""
-        self.faults.expire_watches()
+    def end_watches(self, status: int = 410) -> None:
+        """End each open watch with ``status`` in its stream."""
+        self.faults.end_watches(status)
         self._registry.store.stir()
 
     def pause(self) -> None:

@@ -49,13 +49,14 @@ async def events(store: Store, request: WatchRequest, render: Render, faults: Fa
                 yield _line("ADDED", render(_typed(request.kind, body)))
         if request.initial_events:
             yield _bookmark(request.kind, seen, {INITIAL_EVENTS_END: "true"})
-    expiries = faults.expiries
+    endings = faults.endings
     deadline = asyncio.get_running_loop().time() + request.timeout_s
     while (left_s := deadline - asyncio.get_running_loop().time()) > 0:
         await faults.while_watches_are_silent()
+        if faults.endings != endings:
+            yield _line("ERROR", faults.ending().to_object())
+            return
         try:
-            if faults.expiries != expiries:
-                raise LookupError(store.revision)
             changes = store.changes(request.kind.key, seen)
         except LookupError as error:
             yield _line("ERROR", expired(seen, error.args[0]).to_object())

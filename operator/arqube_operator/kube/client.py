@@ -36,6 +36,8 @@ REQUEST_TIMEOUT_S: Final = 15.0
 WATCH_TIMEOUT_S: Final = 300
 """Seconds after which the server is asked to end a watch, so that a connection that died silently is noticed."""
 WATCH_GRACE_S: Final = 30.0
+WATCH_SILENCE_S: Final = 90.0
+"""Seconds without a word after which a watch is taken for dead: servers send a bookmark about each minute."""
 PAGE_SIZE: Final = 100
 """Objects in one answer to a list: as JSON and as dicts a page takes some MiB."""
 
@@ -156,14 +158,19 @@ class KubeClient:
         It ends when the server ends it, after ``WATCH_TIMEOUT_S`` at the latest: list again and watch from there.
 
         Raises:
-            ApiError: 410 where ``resource_version`` is too old: list again.
+            ApiError: No word came for ``WATCH_SILENCE_S``; or 410 where ``resource_version`` is too old: list again.
         """
-        query = {"watch": "true", "timeoutSeconds": str(WATCH_TIMEOUT_S), "resourceVersion": resource_version}
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(WATCH_TIMEOUT_S),
+            "resourceVersion": resource_version,
+        }
         if label_selector:
             query["labelSelector"] = label_selector
         what = f"watching {resource.plural}"
         try:
-            limits = _within(WATCH_TIMEOUT_S + WATCH_GRACE_S)
+            limits = _within(WATCH_TIMEOUT_S + WATCH_GRACE_S, silence_s=WATCH_SILENCE_S)
             response = await self._send("GET", resource.path(namespace), query, limits)
             async with response:
                 if response.status >= 300:
@@ -315,5 +322,5 @@ def _cut(response: aiohttp.ClientResponse) -> None:
         response.connection.transport.abort()
 
 
-def _within(seconds: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=seconds, sock_connect=REQUEST_TIMEOUT_S)
+def _within(seconds: float, silence_s: float | None = None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds, sock_connect=REQUEST_TIMEOUT_S, sock_read=silence_s)

@@ -49,22 +49,26 @@ class Watches:
     def _run(self, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[str]) -> None:
         error = "none"
         try:
-            everywhere = self._namespaces == (None,)
-            asyncio.run(
-                kopf.operator(
-                    registry=self._registry(loop),
-                    settings=_settings(),
-                    standalone=True,
-                    # Else kopf asks for the user's name, which a uid without an entry in /etc/passwd does not have.
-                    identity="arqube-operator",  # type: ignore[arg-type]  # its type is not public
-                    clusterwide=everywhere,
-                    namespaces=[space for space in self._namespaces if space is not None],
-                    stop_flag=self._stop,
-                )
-            )
+            asyncio.run(self._watch(loop))
         except Exception as failure:  # Its words may repeat a URL; kopf has logged what there is to say.
             error = type(failure).__name__
         _call(loop, _finish, ended, error)
+
+    async def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            await kopf.operator(
+                registry=self._registry(loop),
+                settings=_settings(),
+                standalone=True,
+                # Else kopf asks for the user's name, which a uid without an entry in /etc/passwd does not have.
+                identity="arqube-operator",  # type: ignore[arg-type]  # its type is not public
+                clusterwide=self._namespaces == (None,),
+                namespaces=[space for space in self._namespaces if space is not None],
+                stop_flag=self._stop,
+            )
+        finally:
+            # kopf waits for the flag in a thread, and the loop does not end before that does.
+            self._stop.set()
 
     def _registry(self, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
