@@ -15,7 +15,8 @@ _END: Final = "<!-- end of figures -->\n"
 OPERATOR: Final = (
     ("memory at its most, MiB", "peak_mib"),
     ("CPU, cores", "cpu_cores"),
-    ("requests to the API server a second", "api_requests_per_s"),
+    ("requests to the API server a second, applies apart", "api_requests_per_s"),
+    ("applies a second in the minutes after a start", "applies_per_s"),
     ("reconcile passes a second", "passes_per_s"),
     ("pods", "pods"),
     ("ticks", "ticks"),

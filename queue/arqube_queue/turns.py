@@ -30,6 +30,9 @@ LOOK: Final = 1000
 """Members looked at in one turn: about a millisecond. The next turn goes on from there."""
 PAGE: Final = 100
 """Members looked at in one step of the script."""
+TURNS_PER_LOOK: Final = 8
+"""Turns behind the running jobs for each turn that the last look from the head took: such looks find jobs that have
+become free among those that run, and take no more of Redis than an eighth of the turns however many run."""
 ERROR_LENGTH: Final = 2_000
 TRACEBACK_LENGTH: Final = 16_000
 """Characters of an error and of a traceback that a dead letter keeps."""
@@ -240,6 +243,8 @@ class Turns:
         self._number = 0
         self._lease_ms = policy.lease_ms
         self._start = 0
+        self._looked = 0  # turns that the present look from the head has taken
+        self._until_look = 0  # turns that are left until the next one
         self._unanswered = False
         self._misnamed: list[End] = []
         self._settings: tuple[Argument, ...] = (
@@ -258,7 +263,7 @@ class Turns:
 
     def look_from_the_head(self) -> None:
         """Begin the next turn's search with the earliest job: there may be some that were given back."""
-        self._start = 0
+        self._start = self._looked = self._until_look = 0
 
     async def take(self, ends: Iterable[End], *, now_ms: int, limit: int, running: Collection[str] = ()) -> Turn:
         """End runs, then lease up to ``limit`` jobs that are due and run nowhere, earliest first.
@@ -276,6 +281,8 @@ class Turns:
             redis.exceptions.RedisError, OSError: No answer, or a refusal; all or a part of it may have happened.
         """
         token = f"{self._token}:{self._number}"
+        if limit > 0 and self._until_look == 0 and self._looked == 0:
+            self._start = 0
         start = 0 if self._unanswered else self._start
         flat: list[Argument] = [now_ms, token, self._lease_ms, limit, start, LOOK, PAGE, *self._settings, 0]
         counted, count = len(flat) - 1, 0
@@ -315,10 +322,21 @@ class Turns:
             [_readable(lease.job_id) for lease in misnamed],
         )
         self._start, self._unanswered = start, False
+        if limit > 0:
+            self._count_turn(over=bool(flat_leases) or start == 0)
         if flat_leases:
             self._number += 1
         self._misnamed = [_bury_misnamed(lease) for lease in misnamed]
         return turn
+
+    def _count_turn(self, *, over: bool) -> None:
+        """Count a turn that looked for jobs; ``over`` when it found some, or came to the end of those that are due."""
+        if self._until_look > 0:
+            self._until_look -= 1
+            return
+        self._looked += 1
+        if over:
+            self._until_look, self._looked = TURNS_PER_LOOK * self._looked, 0
 
 
 def _bury_misnamed(lease: Lease) -> End:

@@ -326,12 +326,27 @@ local function complete_leases()
   try('PEXPIRE', open, ms(records_life))
 end
 
+local function runs(rank)
+  local member = call('ZRANGE', queue, rank, rank)[1]
+  return member and call('EXISTS', in_progress .. member) == 1
+end
+
+-- The rank below `high` at which a job that is free follows one that runs. Where all that run stand at the head that is
+-- the first free job; else it may be a later one: looks from the head find those before.
+local function end_of_running(high)
+  local low = 0
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if runs(middle) then low = middle + 1 else high = middle end
+  end
+  return low
+end
+
 if limit > 0 then
   local rank, left = start, limit
-  if rank > 0 then -- running jobs stand at the head; begin behind them as long as they do
-    local before = call('ZRANGE', queue, rank - 1, rank - 1)[1]
-    if not before or call('EXISTS', in_progress .. before) == 0 then rank = 0 end
-  end
+  -- Running jobs stand at the head; begin behind them as long as they do. They become fewer as jobs end: to look at all
+  -- of them anew each time would take longer the more there are.
+  if rank > 0 and not runs(rank - 1) then rank = rank > look and end_of_running(rank) or 0 end
   local stop = rank + look
   running = rank
   while left > 0 do

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
@@ -259,6 +260,50 @@ async def test_dead_letters_are_bounded_by_number_and_age(redis: Redis) -> None:
     await take(us, turns.bury(await lease_one(redis, us, "job6"), None, DEATH))
     assert await redis.zrange(keys.dead_letters(QUEUE), 0, -1) == [b"job4", b"job5", b"job6"]
     assert len(await redis.keys(keys.dead_letter(QUEUE, "*"))) == 3
+
+
+# -- many that run --
+
+
+async def busy_fleet(redis: Redis, jobs: int) -> tuple[list[Turns], list[list[Lease]]]:
+    """Workers of 100 slots that run so many jobs of a queue with as many more."""
+    await redis.zadd(QUEUE, {f"{number:06}": NOW - 2 * jobs + number for number in range(2 * jobs)})
+    fleet = [worker(redis, f"w{number}") for number in range(jobs // 100)]
+    held: list[list[Lease]] = []
+    for us in fleet:
+        held.append([])
+        while len(held[-1]) < 100:
+            held[-1] += (await take(us, limit=100 - len(held[-1]))).leases
+    return fleet, held
+
+
+async def test_finding_free_jobs_takes_no_longer_the_more_run(redis: Redis) -> None:
+    fleet, held = await busy_fleet(redis, 5000)
+    chance = random.Random(7)  # noqa: S311
+    calls, claims = 0, 200
+    for _ in range(claims):
+        number = chance.randrange(len(fleet))
+        chance.shuffle(held[number])
+        ends = [turns.finish(held[number].pop(), None) for _ in range(chance.randint(1, 20))]
+        wanted = len(ends)
+        while wanted:
+            turn = await take(fleet[number], *ends, limit=wanted)
+            held[number] += turn.leases
+            wanted, ends, calls = wanted - len(turn.leases), [], calls + 1
+    # One that began at the head again each time would take five.
+    assert calls < 2 * claims
+
+
+async def test_a_job_that_becomes_free_among_many_that_run_is_found(redis: Redis) -> None:
+    fleet, held = await busy_fleet(redis, 3000)
+    lost = held[3][50]
+    await redis.delete(IN_PROGRESS_PREFIX + lost.job_id)
+    us, ours = fleet[-1], held[-1]
+    for _ in range(100):
+        ours += (await take(us, turns.finish(ours.pop(0), None), limit=1)).leases
+        if ours[-1].job_id == lost.job_id:
+            break
+    assert ours[-1].job_id == lost.job_id
 
 
 # -- unknown functions --
