@@ -29,7 +29,6 @@ OPERATOR_TESTS: Final = (
     "tests/contract/test_leader_election.py",
     "tests/contract/test_operator_contract.py",
     "tests/contract/test_scaling_contract.py",
-    "tests/console/test_console_pages.py",
     "tests/integration/test_kube_client.py",
     "tests/integration/test_operator_queues.py",
 )
@@ -47,7 +46,6 @@ SERVER_TESTS: Final = (
     "tests/integration/wakeup/test_wakeup_changes.py",
     "tests/integration/test_dead_letters.py",
     "tests/integration/test_operator_queues.py",
-    "tests/integration/test_queue_connection.py",
     "tests/integration/test_queue_history.py",
     "tests/integration/test_queue_retirement.py",
     "tests/integration/test_queue_snapshot.py",
