@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Final
 
 DEFAULT_HTTP_PORT: Final = 8080
-DEFAULT_LONGEST_IDENTITY: Final = 253
-_LEASE: Final = "arqube-operator"
 DEFAULT_LEASE: Final = "arqube-operator"
 DEFAULT_RUNTIME_IMAGE: Final = f"arqube-worker:{version('arqube')}"
 
