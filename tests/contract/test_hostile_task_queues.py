@@ -1,4 +1,4 @@
-"""TaskQueues that the schema takes and that are hostile all the same: the operator tells what is wrong and sees to others.
+"""TaskQueues that the schema takes and that are hostile: the operator tells what is wrong and sees to the others.
 
 One operator lives through the whole table beside a sound TaskQueue, the neighbour.
 """
@@ -17,7 +17,6 @@ import pytest_asyncio
 
 from arqube_local.redis_server import RedisServer
 from arqube_operator.kube.client import DEPLOYMENTS, EVENTS, PODS, SECRETS, TASK_QUEUES, ApiError
-from arqube_queue import keys
 
 KIND = "TaskQueues that the schema takes"
 NAMESPACE = "default"
@@ -25,6 +24,7 @@ MANAGER = "test"
 SECRET_TEXT = "n0t-to-be-seen"  # noqa: S105 - looked for where it must not be
 NEIGHBOUR = f"neighbour-{os.getpid()}"
 WITHIN_S = 40.0
+OTHER_KEY = "hostile:hash"
 
 Eventually = Callable[..., Awaitable[Any]]
 
@@ -88,9 +88,9 @@ class Attack:
 
 async def a_broken_status(attack: Attack) -> None:
     await attack.apply()
-    times = {"lastTransitionTime": "0000-01-01T00:00:00Z", "status": "False", "message": "x" * 30_000}
+    times = {"lastTransitionTime": "0001-01-01T00:00:00Z", "status": "False", "message": "x" * 30_000}
     condition = {"type": "ScalingLimited", "reason": "MaxReplicas", **times}
-    scaling = {"reason": "A", "message": "", "startupSeconds": 1e308, "lastScaleTime": "0000-01-01T00:00:00Z"}
+    scaling = {"reason": "A", "message": "", "startupSeconds": 1e308, "lastScaleTime": "0001-01-01T00:00:00Z"}
     scaling["crons"] = {"template": "", "next": "9999-12-31T23:59:59-23:59"}
     scaling["inputs"] = {
         "waiting": 2**62,
@@ -240,8 +240,8 @@ CASES: dict[str, tuple[Deed, set[str]]] = {
     "the password is binary": (lambda a: with_password(a, b"\xff\xfe"), {"SecretNotFound"}),
     "the authority is no certificate": (lambda a: with_authority(a, b"not a certificate"), UNREACHABLE),
     "the authority is empty": (lambda a: with_authority(a, b""), UNREACHABLE),
-    "the queue is the neighbour's heartbeats": (
-        lambda a: a.apply(queueName=keys.heartbeats(NEIGHBOUR)),
+    "the queue is a key of another kind": (
+        lambda a: a.apply(queueName=OTHER_KEY),
         {"NotAQueue"},
     ),
     "the queue is the neighbour's too": (lambda a: a.apply(queueName=NEIGHBOUR), WELL),
@@ -362,7 +362,7 @@ async def test_it_is_told_what_is_wrong_and_others_are_seen_to(
     if attack.api.kind != "real" and wanted <= SAID_BY_REAL:
         pytest.skip("only a real API server looks at that")
     redis = redis_server.address.connect()
-    await redis.hset(keys.heartbeats(NEIGHBOUR), "nobody", "{}")
+    await redis.hset(OTHER_KEY, "field", "value")
     await redis.aclose()
     if case is CASES["its Redis is an HTTP server"]:
         await behind_the_operators_own_port(attack, operator.port)

@@ -1,4 +1,4 @@
-"""Counts the hostile inputs of this folder by kind: the items with a parameter ``case`` of the modules that name a KIND.
+"""Counts the hostile inputs by kind: the items with a parameter ``case`` of the modules that name a KIND.
 
 Those of ``tests/contract/bad_manifests.yaml`` are a corpus of their own, run there on two API servers.
 """

@@ -78,7 +78,7 @@ OF_WORKERS = [
 
 def named(case: tuple[str, str]) -> str:
     name, value = case
-    return f"{name} is {ascii(value[:30])}".replace(SECRET, "(secret)")
+    return f"{name} is {value[:30]!a}".replace(SECRET, "(secret)")
 
 
 @pytest.mark.parametrize("case", OF_WORKERS, ids=named)
@@ -86,7 +86,7 @@ def test_a_worker_refuses_a_variable_by_name(
     app: str, capsys: pytest.CaptureFixture[str], case: tuple[str, str]
 ) -> None:
     name, value = case
-    environ = {"ARQUBE_HTTP_PORT": "0", "ARQUBE_REDIS_HOST": "127.0.0.1", **{name: value}}
+    environ = {"ARQUBE_HTTP_PORT": "0", "ARQUBE_REDIS_HOST": "127.0.0.1", name: value}
     assert cli.run([app], environ) == exit_codes.SETTINGS
     told = capsys.readouterr()
     assert name in told.err
@@ -155,7 +155,7 @@ OF_COMMANDS = [case for case in OF_WORKERS if case[0].startswith("ARQUBE_REDIS_"
 @pytest.mark.parametrize("case", OF_COMMANDS, ids=named)
 def test_a_command_refuses_a_variable_by_name(case: tuple[str, str]) -> None:
     name, value = case
-    environ = {"ARQUBE_REDIS_HOST": "127.0.0.1", "ARQUBE_REDIS_PORT": "1", **{name: value}}
+    environ = {"ARQUBE_REDIS_HOST": "127.0.0.1", "ARQUBE_REDIS_PORT": "1", name: value}
     with pytest.MonkeyPatch.context() as patch:
         for variable, text in environ.items():
             patch.setenv(variable, text)

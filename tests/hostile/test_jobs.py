@@ -125,7 +125,7 @@ CASES = {
     "it recurses without end": ("recursion", "RecursionError"),
     "its error cannot be told": ("mute", "JobExecutionFailed"),
     "its error ends the process when it is told": ("ending", "JobExecutionFailed"),
-    "its error cannot be pickled": ("unwritable error", "Unwritable: 1"),
+    "its error cannot be pickled": ("unwritable error", "UnwritableError: 1"),
     "its error has 20 MB of text": ("long error", "ValueError: xxx"),
     "its error holds what is no text": ("secretive error", "ValueError"),
     "it raises a group of errors": ("group", "BaseExceptionGroup"),

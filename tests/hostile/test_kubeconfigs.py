@@ -1,4 +1,4 @@
-"""Kubeconfigs that cannot be used, and servers that are no API server: told in one sentence, by commands and operator."""
+"""Kubeconfigs that cannot be used, and servers that are no API server: each is told of in one sentence."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from arqube_queue.connection import RedisAddress
 from arqube_worker import check, settings
 from arqube_worker.settings import LoadedSettings, SettingsError
 
+OFF = "off, unless the app sets a provider of its own"
 HEAD = """
 from arq import cron
 from arq.connections import RedisSettings
@@ -348,8 +349,8 @@ def test_check_reports_functions_and_cron_jobs(module: Callable[[str], str]) -> 
 @pytest.mark.parametrize(
     ("environ", "loop", "traces"),
     [
-        pytest.param({}, "asyncio", "off, unless the app sets a provider of its own", id="nothing asked for"),
-        pytest.param({"ARQUBE_UVLOOP": "true"}, "uvloop", "off, unless the app sets a provider of its own", id="uvloop"),
+        pytest.param({}, "asyncio", OFF, id="nothing asked for"),
+        pytest.param({"ARQUBE_UVLOOP": "true"}, "uvloop", OFF, id="uvloop"),
         pytest.param({"OTEL_TRACES_EXPORTER": "otlp,console"}, "asyncio", "sent by otlp, console", id="exporters"),
         pytest.param(
             {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://otel", "OTEL_SDK_DISABLED": "true"},

@@ -1,6 +1,6 @@
 """What each of arq's settings may hold.
 
-arq takes most values without a look: a wrong one fails at the first job, at every job, or lets the worker idle for ever.
+arq takes most values without a look: a wrong one fails at the first job, at every job, or lets the worker do nothing.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ _KINDS: Final[Mapping[str, _Kind]] = {
         "a whole number of milliseconds, from 0 to 1e12", lambda value: _is_whole(value, 0, LONGEST_S * 1000)
     ),
     "queue_name": _Kind(
-        "the queue's name, text that is not empty", lambda value: value is None or (isinstance(value, str) and value)
+        "the queue's name, text that is not empty",
+        lambda value: value is None or (isinstance(value, str) and value != ""),
     ),
     "health_check_key": _Kind("a text, or None", lambda value: value is None or isinstance(value, str)),
     **dict.fromkeys(("on_startup", "on_shutdown", "on_job_start", "on_job_end", "after_job_end"), _Hook),

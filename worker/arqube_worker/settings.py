@@ -81,7 +81,7 @@ def load(target: str) -> LoadedSettings:
     """
     module_name, _, name = target.partition(":") if ":" in target else target.rpartition(".")
     if not module_name or not name or not target.isprintable():
-        raise SettingsError(f"{ascii(target)} names no settings: write module.WorkerSettings or module:WorkerSettings")
+        raise SettingsError(f"{target!a} names no settings: write module.WorkerSettings or module:WorkerSettings")
     found: Any = _import(module_name)
     for part in name.split("."):
         try:

@@ -130,6 +130,8 @@ class ClusterCache:
     def put_pod(self, body: Mapping[str, Any], *, gone: bool = False) -> None:
         """Take in a pod of ours."""
         key, name = _owner(body), body["metadata"]["name"]
+        if key is not None and not name.startswith(f"{deployment_name(key.name)}-"):
+            return  # A stranger with the labels of ours.
         if key is None or not self._is_news(("pod", key, name), body["metadata"], gone):
             return
         pods = self._pods.setdefault(key, {})

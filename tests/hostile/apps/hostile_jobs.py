@@ -1,7 +1,9 @@
 """Jobs that do what no job should, and the settings that run them."""
 
 import asyncio
+import io
 import json
+import logging
 import os
 import sys
 import threading
@@ -14,19 +16,19 @@ class Odd(BaseException):
     pass
 
 
-class Mute(Exception):
+class MuteError(Exception):
     def __str__(self):
         raise RuntimeError("it cannot tell")
 
     __repr__ = __str__
 
 
-class Ending(Exception):
+class EndingError(Exception):
     def __str__(self):
         sys.exit("told")
 
 
-class Unwritable(Exception):
+class UnwritableError(Exception):
     def __init__(self, one, two):
         super().__init__(one)
         self.lock = threading.Lock()
@@ -122,7 +124,7 @@ async def fork(ctx):
         child = os.fork()
     if child == 0:
         os._exit(7)
-    return os.waitpid(child, 0)[1] >> 8
+    return os.waitpid(child, 0)[1] >> 8  # noqa: ASYNC222
 
 
 async def exhaust_files(ctx):
@@ -161,10 +163,8 @@ async def change_the_loop(ctx):
 
 
 async def silence_logs(ctx):
-    import logging
-
     logging.disable(logging.CRITICAL)
-    logging.root.handlers[0].stream = open(os.devnull, "w")  # noqa: ASYNC230
+    logging.root.handlers[0].stream = io.StringIO()
     logging.disable(logging.NOTSET)
 
 
@@ -177,9 +177,9 @@ WAYS = {
     "stop async iteration": raising(StopAsyncIteration),
     "memory": raising(MemoryError),
     "recursion": returning(deepen),
-    "mute": raising(Mute),
-    "ending": raising(Ending),
-    "unwritable error": raising(lambda: Unwritable(1, 2)),
+    "mute": raising(MuteError),
+    "ending": raising(EndingError),
+    "unwritable error": raising(lambda: UnwritableError(1, 2)),
     "long error": raising(lambda: ValueError("x" * 20_000_000)),
     "secretive error": raising(lambda: ValueError("\udcff\x00\u2028")),
     "group": raising(lambda: BaseExceptionGroup("two", [ValueError(), Odd()])),
@@ -215,7 +215,10 @@ async def after_each(ctx):
 
 
 class WorkerSettings:
-    functions = [func(misbehave, max_tries=2, timeout=20), neighbour]
+    functions = (
+        func(misbehave, max_tries=2, timeout=20),
+        neighbour,
+    )
     after_job_end = after_each
     max_jobs = 2
 
@@ -240,7 +243,13 @@ async def vanish(ctx):
 
 
 class Deadly:
-    functions = [stop_the_loop, exit_from_a_task, cancel_everything, func(vanish, max_tries=2), neighbour]
+    functions = (
+        stop_the_loop,
+        exit_from_a_task,
+        cancel_everything,
+        func(vanish, max_tries=2),
+        neighbour,
+    )
     max_jobs = 2
 
 
@@ -252,29 +261,29 @@ def hook(error):
 
 
 class HostileHooks:
-    functions = [neighbour]
+    functions = (neighbour,)
     on_job_end = hook(SystemExit(5))
     after_job_end = hook(GeneratorExit())
     on_shutdown = hook(SystemExit(6))
 
 
 class ExitsAtStart:
-    functions = [neighbour]
+    functions = (neighbour,)
     on_startup = hook(SystemExit(0))
 
 
 class CancelledAtStart:
-    functions = [neighbour]
+    functions = (neighbour,)
     on_startup = hook(asyncio.CancelledError())
 
 
 class HostileBeginning:
-    functions = [func(neighbour, max_tries=2)]
+    functions = (func(neighbour, max_tries=2),)
     on_job_start = hook(KeyboardInterrupt())
 
 
 class BrokenSerializer:
-    functions = [neighbour]
+    functions = (neighbour,)
     job_serializer = hook(ValueError())
     job_deserializer = json.loads
 
@@ -284,5 +293,5 @@ def sync_start(ctx):
 
 
 class SyncStart:
-    functions = [neighbour]
+    functions = (neighbour,)
     on_startup = sync_start

@@ -19,6 +19,7 @@ from arqube_operator.api.v1alpha1.redis import RedisSpec
 from arqube_operator.api.v1alpha1.scaling import MOST_REPLICAS, ScalingSpec
 from arqube_operator.api.v1alpha1.worker import WorkerSpec
 
+_KEYS_OF_OTHERS: Final = "^(arqube:|arq:(abort$|(job|in-progress|retry|result):))"
 _RETENTION_PATTERN: Final = f"{DAYS_PATTERN}|{DURATION_PATTERN}"
 _SHORTEST_RETENTION: Final = "1m"
 _LONGEST_RETENTION: Final = "23976h"
@@ -100,6 +101,11 @@ class TaskQueueSpec(ApiModel):
         str,
         Field(max_length=200),
         matching(r"^\S+$", "must be the name of an arq queue, without white space"),
+        Rule(
+            f"!self.matches('{_KEYS_OF_OTHERS}')",
+            message="must not be a key that arq or Arqube keeps other things under; name the queue itself",
+            holds=lambda name: not re.match(_KEYS_OF_OTHERS, name),
+        ),
         Rule(
             "self == oldSelf",
             message="cannot be changed, as it would strand the jobs under the old name; make another TaskQueue for it",

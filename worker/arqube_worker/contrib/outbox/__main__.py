@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _load(target: str) -> Relay:
     module_name, _, name = target.partition(":")
     if not module_name or not name or not target.isprintable():
-        raise _TargetError(f"{ascii(target)} names no relay: write module:name")
+        raise _TargetError(f"{target!a} names no relay: write module:name")
     try:
         found: Any = getattr(importlib.import_module(module_name), name)
     except (Exception, SystemExit) as error:
