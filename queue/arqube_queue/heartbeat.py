@@ -85,8 +85,8 @@ async def write(redis: Redis, queue: str, heartbeat: Heartbeat) -> bool:
     names = [keys.heartbeats(queue), keys.retiring(queue)]
     bodies = [encode(replace(heartbeat, retiring=False)), encode(heartbeat)]
     arguments: list[str | bytes | int] = [heartbeat.worker, HASH_LIFE_S * 1000, *bodies, int(RETIREMENT_S * 1000)]
-    marked: int = await _WRITE(redis, names, arguments)
-    return bool(marked)
+    marked = await _WRITE(redis, names, arguments)
+    return bool(marked == 1)
 
 
 async def read(redis: Redis, queue: str) -> list[Heartbeat]:

@@ -79,7 +79,9 @@ class _Machine:
             stack.append(self._memo.get(argument, _OPAQUE))
         elif name == "DUP":
             stack.append(stack[-1])
-        elif name != "STOP":
+        elif name == "STOP":
+            self._stack = stack[-1:]  # that is what is loaded, whatever lies below
+        else:
             self._step_opaquely(opcode, argument)
 
     def outermost(self, plain: frozenset[str]) -> Mapping[str, Any]:

@@ -91,4 +91,3 @@ async def letter(redis: Redis, job_id: str = BAD, *, queue: str = QUEUE) -> Mapp
 
 
 EXIT = reduced(os._exit, 9)
-HANG = reduced(time.sleep, 3600)

@@ -16,7 +16,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from arqube_queue import environment as env
 from arqube_queue import keys
-from arqube_queue.connection import DEFAULT_PORT, InvalidAddressError, RedisAddress
+from arqube_queue.connection import DEFAULT_PORT, ODD_ANSWERS, InvalidAddressError, RedisAddress
 
 if TYPE_CHECKING:
     from arqube_operator.api.v1alpha1 import TaskQueue
@@ -152,6 +152,10 @@ async def _client(target: Target) -> AsyncIterator[Redis]:
         raise click.ClickException(f"the user of Redis at {label} lacks a right: {error}") from None
     except RedisError as error:
         raise click.ClickException(f"Redis at {label} fails: {error}") from None
+    except ODD_ANSWERS as error:
+        raise click.ClickException(
+            f"Redis at {label} gives answers that are none ({error!r:.200}): is it Redis that listens there?"
+        ) from error
     finally:
         await client.aclose()
 

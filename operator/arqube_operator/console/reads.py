@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, RedisError
 
 from arqube_operator.decide.state import Problem
-from arqube_queue.connection import RedisAddress
+from arqube_queue.connection import ODD_ANSWERS, RedisAddress
 
 MOST: Final = 4
 """Pages that read from Redis at a time."""
@@ -46,6 +46,8 @@ class Reads:
         except NoPermissionError as error:
             lacks = f"the operator's user of Redis at {address.label} lacks a right to look at jobs: {error}"
             return Problem("RedisPermissionDenied", lacks[:300])
+        except ODD_ANSWERS as error:
+            return Problem("RedisError", f"Redis at {address.label} gives answers that are none: {error!r:.200}")
         except (RedisError, OSError) as error:
             text = str(error)[:300] or type(error).__name__
             return Problem("RedisUnreachable", f"Redis at {address.label} does not answer: {text}")

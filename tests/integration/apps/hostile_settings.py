@@ -31,6 +31,13 @@ class Pickles:
     )
 
 
+class Fragile(Pickles):
+    """A job has one try, and a queue of its own."""
+
+    max_tries = 1
+    queue_name = "fragile"
+
+
 class Json(Pickles):
     """Payloads that run no code; a queue of its own."""
 

@@ -91,9 +91,7 @@ RUNS: dict[str, Plant] = {
     "a count of tries below 0": beside(keys.RETRY_PREFIX + BAD, "text", value="-7"),
     "a lease that is a list": beside(keys.IN_PROGRESS_PREFIX + BAD, "list"),
     "a result that is a list": beside(keys.RESULT_PREFIX + BAD, "list"),
-    "former tries that are no text of ours": beside(
-        OPEN, "hash", value={BAD: b"\xff\n[]\n[1e999]\n" + b"[" * 9000}
-    ),
+    "former tries that are no text of ours": beside(OPEN, "hash", value={BAD: b"\xff\n[]\n[1e999]\n" + b"[" * 9000}),
     "former tries that are a list": beside(OPEN, "list"),
     "records of jobs that are a text": beside(RECORDS, "text"),
     "ends of jobs that are a text": beside(ENDS, "text"),

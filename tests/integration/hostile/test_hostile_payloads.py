@@ -17,6 +17,7 @@ from arqube_queue.job_records import JobState
 from arqube_worker.serializers import json_serializer
 from builders.hostile import (
     BAD,
+    EXIT,
     QUEUE,
     job,
     laughs,
@@ -260,3 +261,22 @@ async def test_a_payload_of_64_megabytes_that_is_no_job_is_kept_whole(
     hostile_redis: Redis, pickles: WorkerProcess, eventually: Any
 ) -> None:
     await check_buried(hostile_redis, pickles, b"[" * (64 * 1024 * 1024), eventually)
+
+
+@pytest.mark.parametrize("payload", [pytest.param(EXIT, id="an object that ends the process when it is made")])
+async def test_a_payload_that_ends_its_workers_does_so_only_so_often(
+    hostile_redis: Redis, start: Any, eventually: Any, payload: bytes
+) -> None:
+    queue = "fragile"
+    await plant(hostile_redis, payload, queue=queue)
+    for _ in range(2):  # its try, and the one in which it would be refused as it has had it
+        worker = start("Fragile", ARQUBE_LEASE="1")
+        await eventually(lambda worker=worker: worker.process.poll() is not None, within_s=60)
+        assert worker.process.returncode == 9
+    worker = start("Fragile", ARQUBE_LEASE="1")
+    kept = await eventually(lambda: letter(hostile_redis, queue=queue), within_s=60)
+    assert (kept["reason"], kept["function"], kept["payload"]) == (b"tries_exhausted", b"note", payload)
+    assert b"workers end when they read the payload" in kept["error"]
+    await plant_good(hostile_redis, queue=queue)
+    await eventually(lambda: hostile_redis.llen("notes"), within_s=60)
+    assert worker.process.poll() is None
