@@ -1,7 +1,7 @@
 """``python -m benchmarks.chaos.campaign``: many runs with one seed after the other, and what they come to together.
 
 Each run is a process of its own. Its figures are written as soon as it has ended, so a campaign that was broken off
-goes on where it was. Exit code 1 when a promise is broken in any run.
+goes on where it was, and runs that were broken off run again. Exit code 1 when a promise is broken in any run.
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ def main() -> int:
     found: dict[str, Any] = {"machine": machine(), "runs": []}
     if chosen.output.exists():
         found = json.loads(chosen.output.read_text())
+    found["runs"] = [run for run in found["runs"] if "broken_off" not in run]
     seeds = {run["seed"] for run in found["runs"]}
     for seed in range(chosen.first_seed, chosen.first_seed + chosen.runs):
         if seed in seeds:
