@@ -64,7 +64,7 @@ chaos: $(VENV)/.installed ## Run 50,000 jobs while everything is struck, and che
 
 campaign: $(VENV)/.installed ## 20 such runs; SEED=1000 is the first one's. Writes tables, JSON and a chart
 	$(BIN)/python -m benchmarks.chaos.campaign --first-seed $(or $(SEED),1) --output docs/reliability.json \
-		--repeats docs/reliability-repeats.csv --chart docs/reliability.png
+		--repeats docs/reliability-repeats.csv --chart docs/reliability.png --page docs/reliability.md
 
 generated: $(VENV)/.installed ## Write what is made from code: CRD, its reference, metrics' reference, dashboards
 	$(BIN)/python -m arqube_operator.api.crd

@@ -1,7 +1,7 @@
 """``python -m benchmarks.chaos.campaign``: many runs with one seed after the other, and what they come to together.
 
 Each run is a process of its own. Its figures are written as soon as it has ended, so a campaign that was broken off
-goes on where it was. Exit code 1 when a promise is broken in any run.
+goes on where it was, and runs that were broken off run again. Exit code 1 when a promise is broken in any run.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import csv
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -20,6 +21,7 @@ from typing import Any, Final
 from benchmarks.chaos.__main__ import parser
 from benchmarks.chaos.chart import draw_chart
 from benchmarks.chaos.checker import PROMISES
+from benchmarks.chaos.page import filled, table
 from benchmarks.signals import end_as_by_ctrl_c
 from benchmarks.table import machine
 
@@ -34,6 +36,7 @@ def options() -> argparse.Namespace:
     found.add_argument("--first-seed", type=int, required=True, help="the seed of the first run; the others follow")
     found.add_argument("--output", type=Path, required=True, help="JSON of all runs; runs that stand there are kept")
     found.add_argument("--repeats", type=Path, help="CSV to which each repeated run is added, with the fault behind it")
+    found.add_argument("--page", type=Path, help="Markdown whose section of the last campaign is written anew")
     found.add_argument("--chart", type=Path, help="write a plot to this file")
     return found.parse_args()
 
@@ -98,17 +101,6 @@ def is_clean(summary: dict[str, Any]) -> bool:
     return summary["runs"] > 0 and not summary["broken_off"] and not any(summary["violations"].values())
 
 
-def table(summary: dict[str, Any]) -> str:
-    """The sums, for people, in Markdown."""
-    lines = ["| fault | blows | runs repeated | work went on after: median, most |", "|---|---|---|---|"]
-    for name, each in summary["faults"].items():
-        after = f"{each['recovery_median_s']:g} s, {each['recovery_most_s']:g} s" if each["recovery_most_s"] else ""
-        lines.append(f"| {name} | {each['blows']} | {each['repeats']:,} | {after} |")
-    lines += ["", "| promise | broken |", "|---|---|"]
-    lines += [f"| {promise} | {count} |" for promise, count in summary["violations"].items()]
-    return "\n".join(lines)
-
-
 def main() -> int:
     """Run what has not run yet, and sum up."""
     end_as_by_ctrl_c()
@@ -116,6 +108,7 @@ def main() -> int:
     found: dict[str, Any] = {"machine": machine(), "runs": []}
     if chosen.output.exists():
         found = json.loads(chosen.output.read_text())
+    found["runs"] = [run for run in found["runs"] if "broken_off" not in run]
     seeds = {run["seed"] for run in found["runs"]}
     for seed in range(chosen.first_seed, chosen.first_seed + chosen.runs):
         if seed in seeds:
@@ -131,6 +124,9 @@ def main() -> int:
     print(f"{summary['jobs']:,} jobs, {summary['blows']} blows in {summary['runs']} runs\n\n{table(summary)}")
     if chosen.chart:
         draw_chart(summary, chosen.chart)
+    if chosen.page:
+        command = shlex.join(["python", "-m", "benchmarks.chaos.campaign", *sys.argv[1:]])
+        chosen.page.write_text(filled(chosen.page.read_text(), summary, command))
     return 0 if is_clean(summary) else 1
 
 

@@ -37,13 +37,28 @@ def find_binary() -> str:
 
 
 class RedisServer:
-    """A Redis process on loopback, in a folder of its own, stopped by its process id. A context manager."""
+    """A Redis process on loopback, in a folder of its own, stopped by its process id. A context manager.
 
-    def __init__(self, *, port: int | None = None, folder: Path | None = None, options: tuple[str, ...] = ()) -> None:
+    Args:
+        port: TCP port; a free one if None.
+        folder: For its data and log; one of its own, which goes with it, if None.
+        options: Further arguments of the program.
+        start_s: Longest wait until it answers, in seconds: with much to read from its file it takes long.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int | None = None,
+        folder: Path | None = None,
+        options: tuple[str, ...] = (),
+        start_s: float = START_TIMEOUT_S,
+    ) -> None:
         self._own_folder = None if folder else tempfile.TemporaryDirectory(prefix="arqube-redis-")
         self.folder = folder or Path(self._own_folder.name)  # type: ignore[union-attr]
         self.address = RedisAddress(host="127.0.0.1", port=port or free_port())
         self._options = options
+        self._start_s = start_s
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -75,7 +90,7 @@ class RedisServer:
         with log.open("ab") as output:
             # A session of its own: Ctrl-C in the terminal must stop the workers before the Redis they need.
             self._process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)  # noqa: S603
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + self._start_s
         while not self._listens():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 said = log.read_text()[-2000:]

@@ -9,6 +9,7 @@ import pytest
 from benchmarks.chaos import campaign
 from benchmarks.chaos.chart import draw_chart
 from benchmarks.chaos.checker import LOST, PROMISES
+from benchmarks.chaos.page import filled, table
 
 
 def run(seed: int, *, lost: int = 0, recovery_s: tuple[float, ...] = (1.0, 3.0)) -> dict[str, Any]:
@@ -51,11 +52,28 @@ def test_no_run_is_no_clean_campaign() -> None:
 
 
 def test_the_table_has_a_line_for_each_fault_and_each_promise() -> None:
-    lines = campaign.table(campaign.sum_up([run(1), run(2, lost=3)])).splitlines()
+    lines = table(campaign.sum_up([run(1), run(2, lost=3)])).splitlines()
     assert "| worker: kill -9 | 4 | 14 | 2 s, 3 s |" in lines
     assert "| api server: silent | 2 | 0 |  |" in lines
     assert f"| {LOST} | 3 |" in lines
     assert len(lines) == 2 + 2 + 1 + 2 + len(PROMISES)
+
+
+def test_the_page_s_section_is_written_anew_and_the_others_stay() -> None:
+    page = "# Title\n\n## The last campaign\n\nof former figures\n\n## What else\n\ntext\n"
+    written = filled(page, campaign.sum_up([run(1)]), "python -m this --runs 1")
+    assert written.startswith(
+        "# Title\n\n## The last campaign\n\n1,000 jobs and 3 blows in 1 runs: 1,100 starts, 7 of them"
+    )
+    assert "$ python -m this --runs 1\n" in written
+    assert written.endswith("\n\n## What else\n\ntext\n")
+    assert "former figures" not in written
+    assert filled(written, campaign.sum_up([run(1)]), "python -m this --runs 1") == written
+
+
+def test_a_page_without_the_section_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs one section '## The last campaign'"):
+        filled("# Title\n", campaign.sum_up([run(1)]), "python")
 
 
 def test_the_chart_is_drawn(tmp_path: Path) -> None:
