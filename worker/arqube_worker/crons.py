@@ -25,14 +25,22 @@ def next_runs(jobs: Sequence[CronJob]) -> dict[str, int]:
 
 
 async def queue_due(
-    redis: ArqRedis, queue: str, jobs: Sequence[CronJob], *, timezone: tzinfo | None, interval_s: float
+    redis: ArqRedis, queue: str, jobs: Sequence[CronJob], *, now_ms: int, timezone: tzinfo | None, interval_s: float
 ) -> None:
     """Plan the jobs' next runs and queue those that are due before the next look but one.
+
+    Args:
+        redis: Where the queue is.
+        queue: Its name.
+        jobs: The worker's cron jobs.
+        now_ms: The present in Unix milliseconds.
+        timezone: In which the jobs' times are meant; None for this machine's.
+        interval_s: Seconds between two looks.
 
     Raises:
         redis.exceptions.RedisError, OSError: No answer; the runs that were not queued are queued by the next call.
     """
-    now = datetime.now(tz=timezone)
+    now = datetime.fromtimestamp(now_ms / 1000, tz=timezone)
     horizon = now + timedelta(seconds=interval_s * WINDOWS)
     for job in jobs:
         if job.next_run is None:
@@ -41,13 +49,13 @@ async def queue_due(
                 continue
             job.next_run = now
         if job.next_run < horizon:
-            await _queue(redis, queue, job, job.next_run, now)
+            await _queue(redis, queue, job, job.next_run)
             job.calculate_next(job.next_run)
 
 
-async def _queue(redis: ArqRedis, queue: str, job: CronJob, due: datetime, now: datetime) -> None:
+async def _queue(redis: ArqRedis, queue: str, job: CronJob, due: datetime) -> None:
     job_id = job.job_id or (f"{job.name}:{to_unix_ms(due)}" if job.unique else None)
     # It may have run already, elsewhere, where the clock is ahead; its id is kept for a while to tell us so.
     if job_id is not None and await redis.exists(keys.IN_PROGRESS_PREFIX + job_id):
         return
-    await redis.enqueue_job(job.name, _job_id=job_id, _queue_name=queue, _defer_until=due if due > now else None)
+    await redis.enqueue_job(job.name, _job_id=job_id, _queue_name=queue, _defer_until=due)

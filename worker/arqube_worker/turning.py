@@ -251,8 +251,12 @@ class TurnTaker(JobRunner):
         # Before what may fail: a full Redis refuses these writes, and the ends that the turns write make room in it.
         self._housekeeping_due = now + interval_s
         if self.cron_jobs:
+            now_ms = self.clock.now_ms()
             await crons.queue_due(
-                self.pool, self.queue_name, self.cron_jobs, timezone=self.timezone, interval_s=interval_s
+                *(self.pool, self.queue_name, self.cron_jobs),
+                now_ms=now_ms,
+                timezone=self.timezone,
+                interval_s=interval_s,
             )
         self.tasks = {run.lease.job_id: run.task for run in self.runs if run.task is not None}
         await self.record_health()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
+from arq import cron
 from arq.connections import ArqRedis
 from arq.worker import Retry, func
 from prometheus_client import CollectorRegistry
 
 from arqube_local.redis_server import RedisServer
+from arqube_queue import keys
 from arqube_worker import settings
 from arqube_worker.metrics import Metrics
 from arqube_worker.runtime import Worker
@@ -29,14 +31,17 @@ RunUntil = Callable[..., Awaitable[None]]
 
 @pytest.fixture
 def run_until(redis_server: RedisServer, arq_client: ArqRedis) -> RunUntil:
-    """Run a worker in this process with one job of the first function, until the event is set."""
+    """Run a worker in this process with one job of the first function, if there is one, until the event is set."""
 
-    async def run(event: asyncio.Event, *functions: Any) -> None:
+    async def run(event: asyncio.Event, *functions: Any, **options: Any) -> None:
         address = redis_server.address
         environ = {"ARQUBE_REDIS_HOST": address.host, "ARQUBE_REDIS_PORT": str(address.port)}
-        configuration = settings.configure(settings.LoadedSettings("test", {"functions": functions}), environ)
+        configuration = settings.configure(
+            settings.LoadedSettings("test", {"functions": functions, **options}), environ
+        )
         worker = Worker(configuration, name="here", metrics=Metrics(CollectorRegistry()))
-        await arq_client.enqueue_job(functions[0].name, _job_id="first")
+        if functions:
+            await arq_client.enqueue_job(functions[0].name, _job_id="first")
         serving = asyncio.create_task(worker.serve())
         try:
             await asyncio.wait_for(event.wait(), WITHIN_S)
@@ -48,9 +53,21 @@ def run_until(redis_server: RedisServer, arq_client: ArqRedis) -> RunUntil:
     return run
 
 
+class Clock(datetime):
+    """A wall clock that is ahead."""
+
+    ahead = timedelta()
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) + cls.ahead
+
+
 def jump(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Put arq's clock, and so the worker's, ahead or behind."""
+    """Put the worker's clock ahead or behind."""
     monkeypatch.setattr("arq.utils.time", lambda: time.time() + seconds)
+    monkeypatch.setattr("arqube_worker.crons.datetime", Clock, raising=False)
+    Clock.ahead = timedelta(seconds=seconds)
 
 
 async def test_a_retry_is_not_deferred_by_a_clock_that_jumps_ahead(
@@ -81,3 +98,24 @@ async def test_a_due_job_is_found_by_a_clock_that_jumped_back(
         found.set()
 
     await run_until(found, func(work, name="work"), func(other, name="other"))
+
+
+async def test_cron_runs_keep_their_times_while_the_clock_jumps_ahead(
+    run_until: RunUntil, arq_client: ArqRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enough = asyncio.Event()
+    ran: list[float] = []
+
+    async def tick(ctx: Context) -> None:
+        ran.append(ctx["score"] / 1000)
+        if len(ran) == 1:
+            jump(monkeypatch, JUMP_S)
+            asyncio.get_running_loop().call_later(2.0, monkeypatch.undo)
+        if len(ran) == 5:
+            enough.set()
+
+    every_second = cron(tick, name="tick", second=set(range(60)))  # type: ignore[arg-type]
+    await run_until(enough, cron_jobs=[every_second])
+    assert ran == sorted(ran)
+    queued = await arq_client.zrange(keys.DEFAULT_QUEUE, 0, -1, withscores=True)
+    assert [job for job, due_ms in queued if due_ms > (time.time() + 30) * 1000] == []
