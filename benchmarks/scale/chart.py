@@ -40,6 +40,7 @@ _JOBS: Final[Lines] = (
     ("payloads kept, last page", "keep_last_page_server_ms"),
     ("enqueue", "enqueue_server_ms"),
 )
+_FLEETS: Final[Lines] = (("calls", "calls_a_claim"), ("milliseconds of Redis", "claim_server_ms"))
 _LETTERS: Final[Lines] = (("snapshot", "snapshot_server_ms"), ("turn that buries 100", "bury_server_ms"))
 
 
@@ -55,6 +56,8 @@ def draw(figures: Mapping[str, Any], path: Path) -> None:
         panels += [(title, "queues", lines, operator["sizes"]) for title, lines in _OPERATOR]
     if heartbeats := figures.get("heartbeats"):
         panels.append(("workers of one queue: milliseconds", "workers", _HEARTBEATS, heartbeats["sizes"]))
+    if fleets := figures.get("fleets"):
+        panels.append(("jobs that run: a claim of 10", "running", _FLEETS, fleets))
     if jobs := figures.get("jobs"):
         panels.append(("jobs of one queue: milliseconds of Redis", "jobs", _JOBS, jobs["jobs"]))
         panels.append(("dead letters: milliseconds of Redis", "dead_letters", _LETTERS, jobs["dead_letters"]))
