@@ -122,7 +122,8 @@ def _tables(figures: Figures) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
     if operator := figures.get("operator"):
         title = f"One operator: TaskQueues on {operator['redis_servers']} Redis servers, 4 in 100 of them active"
         yield title, _table("queues", OPERATOR, operator["sizes"])
-        yield "Two operators that share the largest number by a label", _table("shard", SHARDS, operator["shards"])
+        if shards := operator["shards"]:
+            yield "Two operators that share the largest number by a label", _table("shard", SHARDS, shards)
     if heartbeats := figures.get("heartbeats"):
         yield "One queue: its workers", _table("workers", HEARTBEATS, heartbeats["sizes"])
     if fleets := figures.get("fleets"):
