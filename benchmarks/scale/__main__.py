@@ -1,7 +1,7 @@
 """``python -m benchmarks.scale``: what one operator, one queue and one Redis bear, and by which laws that grows.
 
-Three parts: ``operator`` (TaskQueues of one operator), ``heartbeats`` (workers of one queue), ``jobs`` (jobs and dead
-letters of one queue). ``--output`` keeps the figures of parts that are not measured this time. Linux only.
+Three parts: ``operator`` (TaskQueues of one operator), ``heartbeats`` (workers of one queue), ``jobs`` (jobs that wait
+or run and dead letters of one queue). ``--output`` keeps the figures of parts that are not measured. Linux only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import table
-from benchmarks.scale import chart, heartbeats, jobs, operators, report
+from benchmarks.scale import chart, fleets, heartbeats, jobs, operators, report
 from benchmarks.signals import end_as_by_ctrl_c
 
 PARTS: Final = ("operator", "heartbeats", "jobs")
@@ -29,6 +29,7 @@ async def _measure(options: argparse.Namespace) -> dict[str, Any]:
         if "heartbeats" in parts:
             figures["heartbeats"] = await heartbeats.measure(Path(folder), options.workers)
         if "jobs" in parts:
+            figures["fleets"] = await fleets.measure(options.busy_workers)
             figures["jobs"] = await jobs.measure(options.jobs, options.dead_letters)
     return figures
 
@@ -43,6 +44,7 @@ def main() -> None:
         ("workers", heartbeats.SIZES),
         ("jobs", jobs.SIZES),
         ("dead-letters", jobs.LETTERS),
+        ("busy-workers", fleets.WORKERS),
     ):
         shown = " ".join(map(str, sizes))
         parser.add_argument(f"--{name}", type=int, nargs="+", default=sizes, metavar="N", help=f"sizes ({shown})")

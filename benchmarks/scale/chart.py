@@ -40,7 +40,7 @@ _JOBS: Final[Lines] = (
     ("payloads kept, last page", "keep_last_page_server_ms"),
     ("enqueue", "enqueue_server_ms"),
 )
-_LETTERS: Final[Lines] = (("snapshot", "snapshot_server_ms"), ("turn that buries 100", "bury_server_ms"))
+_FLEETS: Final[Lines] = (("calls", "calls_a_claim"), ("milliseconds of Redis", "claim_server_ms"))
 
 
 def draw(figures: Mapping[str, Any], path: Path) -> None:
@@ -55,9 +55,10 @@ def draw(figures: Mapping[str, Any], path: Path) -> None:
         panels += [(title, "queues", lines, operator["sizes"]) for title, lines in _OPERATOR]
     if heartbeats := figures.get("heartbeats"):
         panels.append(("workers of one queue: milliseconds", "workers", _HEARTBEATS, heartbeats["sizes"]))
+    if fleets := figures.get("fleets"):
+        panels.append(("jobs that run: a claim of 10", "running", _FLEETS, fleets))
     if jobs := figures.get("jobs"):
         panels.append(("jobs of one queue: milliseconds of Redis", "jobs", _JOBS, jobs["jobs"]))
-        panels.append(("dead letters: milliseconds of Redis", "dead_letters", _LETTERS, jobs["dead_letters"]))
     rows = -(-len(panels) // 3)
     figure, grid = pyplot.subplots(
         rows, min(3, len(panels)), figsize=(15, 4.4 * rows), layout="constrained", squeeze=False
@@ -70,6 +71,7 @@ def draw(figures: Mapping[str, Any], path: Path) -> None:
             axes.plot(sizes, [each[key] for each in measured], marker="o", color=colour, label=label)
         axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.minorticks_off()
         axes.set_title(title)
         axes.set_xlabel(size.replace("_", " ").replace("queues", "TaskQueues"))
         axes.grid(which="major", alpha=0.25)

@@ -29,7 +29,7 @@ from benchmarks.scale.commands import arqube
 from benchmarks.scale.redis_costs import answer_bytes, cost
 
 SIZES: Final = (1, 10, 100, 300, 1000, 2000)
-STEADY_S: Final = 10.0
+STEADY_S: Final = 8.0
 SETTLE_S: Final = 3.0
 LOOKS: Final = 20
 TIMEOUT_S: Final = 600.0

@@ -78,21 +78,19 @@ class _Queue:
         self._url = url
         self._written = 0
         self._now_ms = int(time.time() * 1000)
-        self._empty_bytes = 0
         self._payload = serialize_job(
             "send_email", ("user@example.com", 42), {"template": "welcome"}, None, self._now_ms - AGE_MS
         )
 
     async def measure(self, size: int) -> dict[str, Any]:
-        if not self._written:
-            self._empty_bytes = await memory_bytes(self._redis)
+        before, present = await memory_bytes(self._redis), await self._redis.zcard(QUEUE)
         began = time.monotonic()
         await self._fill(size)
         _say(f"{size} jobs are there after {time.monotonic() - began:.0f} s")
-        used = await memory_bytes(self._redis) - self._empty_bytes
+        used = await memory_bytes(self._redis) - before
         figures: dict[str, Any] = {
             "jobs": size,
-            "bytes_a_job": round(used / size),
+            "bytes_a_job": round(used / (size - present)),
             **_named("snapshot", await self._snapshot()),
             **_named("claim", await self._claims(size)),
             **_named("enqueue", await self._enqueues()),

@@ -22,7 +22,8 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float | None:
     xs, ys = [math.log(size) for size in sizes], [math.log(value) for value in values]
     mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
     spread = sum((x - mean_x) ** 2 for x in xs)
-    return round(sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / spread, 2)
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / spread
+    return round(slope, 2) + 0.0  # no -0
 
 
 def marginal(sizes: Sequence[float], values: Sequence[float]) -> float:

@@ -23,8 +23,8 @@ from benchmarks.operator.processes import Operator, api_server, operator, until
 SIZES: Final = (100, 500, 1000, 2000, 5000)
 REDIS_SERVERS: Final = 10
 BUSY_SHARE: Final = 0.04
-STEADY_S: Final = 20.0
-BURSTS: Final = 150
+STEADY_S: Final = 15.0
+BURSTS: Final = 100
 BURST_PAUSE_S: Final = 0.1
 SETTLE_S: Final = 5.0
 TIMEOUT_S: Final = 600.0

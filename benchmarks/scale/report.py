@@ -73,6 +73,10 @@ JOBS: Final = (
     ("arqube jobs list, s", "jobs_list_s"),
     ("arqube queues, s", "queues_s"),
 )
+FLEETS: Final = (
+    ("calls until free slots are full again", "calls_a_claim"),
+    ("all of them, ms of Redis", "claim_server_ms"),
+)
 LETTERS: Final = (
     ("memory of Redis a dead letter, bytes", "bytes_a_letter"),
     ("snapshot, ms of Redis", "snapshot_server_ms"),
@@ -118,9 +122,15 @@ def _tables(figures: Figures) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
     if operator := figures.get("operator"):
         title = f"One operator: TaskQueues on {operator['redis_servers']} Redis servers, 4 in 100 of them active"
         yield title, _table("queues", OPERATOR, operator["sizes"])
-        yield "Two operators that share the largest number by a label", _table("shard", SHARDS, operator["shards"])
+        if shards := operator["shards"]:
+            yield "Two operators that share the largest number by a label", _table("shard", SHARDS, shards)
     if heartbeats := figures.get("heartbeats"):
         yield "One queue: its workers", _table("workers", HEARTBEATS, heartbeats["sizes"])
+    if fleets := figures.get("fleets"):
+        yield (
+            "One queue: jobs that run, on workers of 100 slots that end 10 and take 10",
+            _table("running", FLEETS, fleets),
+        )
     if jobs := figures.get("jobs"):
         yield "One queue: its jobs", _table("jobs", JOBS, jobs["jobs"])
         yield "The same queue: its dead letters", _table("dead_letters", LETTERS, jobs["dead_letters"])

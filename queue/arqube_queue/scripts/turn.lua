@@ -346,7 +346,7 @@ if limit > 0 then
   local rank, left = start, limit
   -- Running jobs stand at the head; begin behind them as long as they do. They become fewer as jobs end: to look at all
   -- of them anew each time would take longer the more there are.
-  if rank > 0 and not runs(rank - 1) then rank = rank > look and end_of_running(rank) or 0 end
+  if rank > 0 and not runs(rank - 1) then rank = rank > page and end_of_running(rank) or 0 end
   local stop = rank + look
   running = rank
   while left > 0 do
