@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test matrix suite supply docs lint verify e2e bench scale chaos campaign generated locks clean
+.PHONY: help demo test matrix suite fuzz supply docs lint verify e2e bench scale chaos campaign generated locks clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | expand -t 10
@@ -26,6 +26,9 @@ matrix: $(VENV)/.installed ## Run on each Python, arq, redis-py, Redis, Valkey a
 
 suite: $(VENV)/.installed ## arq's own tests with its Worker replaced by ours
 	ARQUBE_ARQ_SUITE=1 $(BIN)/pytest tests/integration/test_arq_suite.py
+
+fuzz: $(VENV)/.installed ## Make up TaskQueues and statuses for ten minutes or so: are they refused alike everywhere, and decided upon?
+	ARQUBE_FUZZ_EXAMPLES=1500 $(BIN)/pytest tests/hostile/test_fuzzed_task_queues.py tests/contract/test_generated_task_queues.py --timeout=3600
 
 supply: $(VENV)/.installed ## Scan Dockerfiles, workflows and the chart with the tools that are found
 	$(BIN)/pytest tests/supply

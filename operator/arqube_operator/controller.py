@@ -41,8 +41,11 @@ FIRST_APPLIES_PER_S: Final = 20
 RETRY_UNREAD_S: Final = 5.0
 """Pause between looks at TaskQueues whose Redis address cannot be made, such as for want of a Secret."""
 
-_REFUSED: Final = (400, 403, 404, 405, 409, 415, 422)
+_REFUSED: Final = (400, 403, 404, 405, 409, 413, 415, 422)
 """Answers that say the request itself is wrong; the others say that the API server is in trouble."""
+
+_OF_ANOTHER_TYPE: Final = "failed to create typed patch object"
+"""How a server-side apply refuses a field of another type, such as a map for a list: with the status 500."""
 
 log = structlog.get_logger(__name__)
 
@@ -295,6 +298,6 @@ def _workers(live: Deployment | None) -> tuple[int, int]:
 
 
 def _rejection(error: ApiError) -> Problem:
-    if error.status in _REFUSED:
+    if error.status in _REFUSED or error.message.startswith(_OF_ANOTHER_TYPE):
         return Problem("ApiRefused", f"Kubernetes refuses what was asked for: {error.message}")
     return Problem("ApiFailed", f"Kubernetes does not answer as it should: {error.message}")

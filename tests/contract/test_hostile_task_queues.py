@@ -100,7 +100,7 @@ async def a_broken_status(attack: Attack) -> None:
         "serviceSeconds": 1e308,
     }
     scaling["inputs"]["arrivalsPerSecond"] = 1e308
-    status = {"conditions": [condition], "scaling": scaling, "replicas": 2**31, "observedGeneration": 2**40}
+    status = {"conditions": [condition], "scaling": scaling, "replicas": 2**31 - 1, "observedGeneration": 2**40}
     await attack.client.patch_status(TASK_QUEUES, NAMESPACE, attack.name, status, field_manager="stranger")
 
 

@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 import jsonschema
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,8 +21,9 @@ from arqube_operator.decide.state import Deployment, Memory, Pod, Problem, State
 from arqube_operator.execute.executor import merge_patch
 from arqube_operator.observe.objects import KnownTaskQueue, read_task_queue
 from arqube_queue.model import QueueSnapshot
-from builders.schemas import mutated, values
+from builders.schemas import TIMES, mutated, values
 
+KIND = "times in a status"
 EXAMPLES = int(os.environ.get("ARQUBE_FUZZ_EXAMPLES") or 25)
 NOW = 1_790_000_000.0
 SCHEMA: dict[str, Any] = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
@@ -115,6 +117,15 @@ def test_a_status_of_a_stranger_is_read_over_and_mended(status: Any) -> None:
     for plan in plans:
         check(plan, task_queue)
     assert plans[2].status is not None
+
+
+@pytest.mark.parametrize("case", TIMES)
+def test_a_time_of_a_stranger_is_reckoned_with_or_passed_over(case: str) -> None:
+    condition = {"type": "ScalingLimited", "status": "True", "reason": "MaxReplicas", "message": ""}
+    scaling = {"reason": "A", "message": "", "crons": {"template": "", "next": case}, "lastScaleTime": case}
+    task_queue = known(PLAIN_SPEC, {"scaling": scaling, "conditions": [{**condition, "lastTransitionTime": case}]})
+    for plan in decided(task_queue):
+        check(plan, task_queue)
 
 
 @given(st.dictionaries(st.sampled_from(["status", "spec", "metadata2", "kind"]), st.none()))

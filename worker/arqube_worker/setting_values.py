@@ -6,7 +6,7 @@ arq takes most values without a look: a wrong one fails at the first job, at eve
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import timedelta, tzinfo
 from numbers import Real
 from typing import Any, Final, NamedTuple
@@ -83,7 +83,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "health_check_key": _Kind("a text, or None", lambda value: value is None or isinstance(value, str)),
     **dict.fromkeys(("on_startup", "on_shutdown", "on_job_start", "on_job_end", "after_job_end"), _Hook),
     **dict.fromkeys(("job_serializer", "job_deserializer"), _Callable),
-    "ctx": _Kind("a dict, or None", lambda value: value is None or isinstance(value, dict)),
+    "ctx": _Kind("a dict, or None", lambda value: value is None or isinstance(value, MutableMapping)),
     "timezone": _Kind("a time zone of datetime's, or None", lambda value: value is None or isinstance(value, tzinfo)),
 }
 """Those that are not named may be anything, or arq itself looks at them."""

@@ -84,7 +84,8 @@ def invalid_status(identity: Identity, message: str, now: float) -> TaskQueueSta
 
 def timestamp(seconds: float) -> str:
     """Unix seconds as the API writes times: RFC 3339 in UTC, whole seconds."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # strftime would write the year 1 without its zeros.
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
 
 
 def essence(status: TaskQueueStatus) -> tuple[object, ...]:

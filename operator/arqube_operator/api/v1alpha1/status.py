@@ -5,7 +5,7 @@ Unknown fields are passed over when it is read: while operators are upgraded, th
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -21,7 +21,7 @@ Figure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 def _is_a_time(text: str) -> str:
     """``text``, if it is one that can be reckoned with: the API server takes some that cannot, such as the year 0."""
     try:
-        datetime.fromisoformat(text).timestamp()
+        datetime.fromisoformat(text).astimezone(UTC)
     except OverflowError as error:
         raise ValueError(str(error)) from None
     return text
