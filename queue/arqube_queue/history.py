@@ -12,6 +12,7 @@ from typing import Final
 from redis.asyncio import Redis
 
 from arqube_queue import keys
+from arqube_queue.answers import answers
 from arqube_queue.payload import MOST
 
 SAMPLES: Final = 180
@@ -43,8 +44,10 @@ class Sample:
 
 async def read(redis: Redis, queue: str, owner: str) -> list[Sample]:
     """What is kept of ``queue`` and the workers of ``owner``, oldest first; what is no sample is passed over."""
-    lines: list[bytes] = await redis.lrange(keys.history(queue, owner), -SAMPLES, -1)  # type: ignore[misc]
-    return [sample for line in lines if (sample := _sample(line)) is not None]
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.lrange(keys.history(queue, owner), -SAMPLES, -1)
+    (lines,) = await answers(pipeline)
+    return [sample for line in lines or () if (sample := _sample(line)) is not None]
 
 
 def _sample(line: bytes) -> Sample | None:

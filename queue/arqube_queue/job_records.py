@@ -13,11 +13,11 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from arqube_queue import dead_letters, job_tries, keys
+from arqube_queue.answers import answers
 from arqube_queue.job_tries import JobTry
-from arqube_queue.payload import MOST, read_header
+from arqube_queue.payload import MOST, read_header, read_queue
 
 KEPT: Final = 10_000
 """Ended jobs of a queue that are kept."""
@@ -191,9 +191,9 @@ async def read_job(redis: Redis, queue: str, job_id: str) -> JobRecord | None:
     pipeline.hget(keys.job_records(queue), job_id)
     pipeline.zscore(keys.job_ends(queue), job_id)
     pipeline.zscore(keys.dead_letters(queue), job_id)
-    pipeline.exists(keys.RESULT_PREFIX + job_id)
+    pipeline.getrange(keys.RESULT_PREFIX + job_id, 0, LONG_HEAD - 1)
     _ask_alive(pipeline, queue, job_id, LONG_HEAD)
-    now, due, record, ended, died, results, *alive = await _answers(pipeline)
+    now, due, record, ended, died, result, *alive = await answers(pipeline)
     if due is not None:
         return _alive(job_id, due, _ms(now), *alive)
     if record is not None:
@@ -202,8 +202,8 @@ async def read_job(redis: Redis, queue: str, job_id: str) -> JobRecord | None:
     if remains is not None:
         return _dead(remains.letter)
     open_tries = alive[2]
-    if open_tries is not None or results:
-        # A plain arq worker has ended it.
+    if open_tries is not None or (result and read_queue(result) in (None, queue)):
+        # A plain arq worker has ended it; results of all queues are kept under the same names.
         return _over(job_id, open_tries or b"", None, dead_letter=False)
     return None
 
@@ -257,11 +257,11 @@ async def _page_alive(redis: Redis, queue: str, cursor: Cursor, count: int) -> l
     for job_id in ids:
         pipeline.zscore(queue, job_id)
         _ask_alive(pipeline, queue, job_id, HEAD)
-    now, *answers = await _answers(pipeline)
-    width = len(answers) // len(ids)
+    now, *told = await answers(pipeline)
+    width = len(told) // len(ids)
     found: list[tuple[float, JobRecord | None]] = []
     for number, (job_id, (_, score)) in enumerate(zip(ids, rows, strict=True)):
-        due, *alive = answers[number * width : (number + 1) * width]
+        due, *alive = told[number * width : (number + 1) * width]
         found.append((score, None if due is None else _alive(job_id, due, _ms(now), *alive)))
     return found
 
@@ -271,7 +271,7 @@ async def _page_over(redis: Redis, queue: str, cursor: Cursor, count: int) -> li
     ends = keys.job_ends(queue)
     pipeline = redis.pipeline(transaction=False)
     pipeline.zrevrangebyscore(ends, cursor.score, "-inf", start=cursor.seen, num=count, withscores=True)
-    (rows,) = await _answers(pipeline)
+    (rows,) = await answers(pipeline)
     if not rows:
         return []
     ids = [job_id for job_id, _ in rows]
@@ -280,29 +280,14 @@ async def _page_over(redis: Redis, queue: str, cursor: Cursor, count: int) -> li
     for job_id in ids:
         pipeline.zscore(queue, job_id)
         pipeline.zscore(keys.dead_letters(queue), job_id)
-    records, *answers = await _answers(pipeline)
+    records, *told = await answers(pipeline)
     records = records or [None] * len(ids)
     found: list[tuple[float, JobRecord | None]] = []
     for number, (job_id, (_, score)) in enumerate(zip(ids, rows, strict=True)):
-        queued, died = answers[2 * number : 2 * number + 2]
+        queued, died = told[2 * number : 2 * number + 2]
         gone = records[number] is None or queued is not None
         found.append((score, None if gone else _over(job_id, records[number], score, dead_letter=died is not None)))
     return found
-
-
-async def _answers(pipeline: Any) -> list[Any]:
-    """The answers to a pipeline; None for what a key of another type holds, which is of no queue's making.
-
-    Raises:
-        redis.exceptions.RedisError: The server did not answer or refused.
-    """
-    answers: list[Any] = await pipeline.execute(raise_on_error=False)
-    for number, answer in enumerate(answers):
-        if isinstance(answer, ResponseError) and str(answer).startswith(_WRONG_TYPE):
-            answers[number] = None
-        elif isinstance(answer, Exception):
-            raise answer
-    return answers
 
 
 def _ask_alive(pipeline: Any, queue: str, job_id: str | bytes, head: int) -> None:
@@ -390,7 +375,6 @@ def _dead(letter: dead_letters.DeadLetter) -> JobRecord:
     )
 
 
-_WRONG_TYPE: Final = "WRONGTYPE"
 _STATES: Final = {"succeeded": JobState.SUCCEEDED, "aborted": JobState.CANCELLED}
 
 

@@ -41,17 +41,25 @@ def read_header(payload: bytes) -> JobHeader:
 
     Nothing in it is executed, and the time it takes is bounded: what stands behind very long arguments stays unknown.
     """
-    if payload[:1] in (b"\x80", b"(", b"}"):  # a protocol's number, or a dict of protocols 0 and 1
-        entries = pickle_reader.read_dict(payload, _PLAIN)
-    elif payload.lstrip()[:1] == b"{":
-        entries = _read_json(payload)
-    else:
-        entries = msgpack_reader.read_map(payload)
+    entries = _entries(payload)
     return JobHeader(
         function=_name(entries.get("f")),
         enqueued_ms=_count(entries.get("et")),
         tries=_count(entries.get("t")),
     )
+
+
+def read_queue(result: bytes) -> str | None:
+    """The queue that a serialized result, or the beginning of one, says its job was of; None where it does not."""
+    return _name(_entries(result).get("q"))
+
+
+def _entries(data: bytes) -> Mapping[str, Any]:
+    if data[:1] in (b"\x80", b"(", b"}"):  # a protocol's number, or a dict of protocols 0 and 1
+        return pickle_reader.read_dict(data, _PLAIN)
+    if data[:1] in b"{ \t\r\n":
+        return _read_json(data)
+    return msgpack_reader.read_map(data)
 
 
 def _read_json(payload: bytes) -> Mapping[str, Any]:

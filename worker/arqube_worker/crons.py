@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
+from uuid import uuid4
 
 from arq.connections import ArqRedis
 from arq.cron import CronJob
@@ -58,4 +59,10 @@ async def _queue(redis: ArqRedis, queue: str, job: CronJob, due: datetime) -> No
     # It may have run already, elsewhere, where the clock is ahead; its id is kept for a while to tell us so.
     if job_id is not None and await redis.exists(keys.IN_PROGRESS_PREFIX + job_id):
         return
-    await redis.enqueue_job(job.name, _job_id=job_id, _queue_name=queue, _defer_until=due)
+    own_id = job_id or uuid4().hex
+    queued = await redis.enqueue_job(job.name, _job_id=own_id, _queue_name=queue, _defer_until=due)
+    if queued is None:
+        # Not only when the id is taken: also when the connection was lost, which redis-py calls a changed key.
+        prefixes = (keys.JOB_PREFIX, keys.IN_PROGRESS_PREFIX, keys.RESULT_PREFIX)
+        if not await redis.exists(*(prefix + own_id for prefix in prefixes)):
+            raise ConnectionError(f"the connection was lost when a run of {job.name} was to be queued")

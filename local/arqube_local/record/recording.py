@@ -13,6 +13,8 @@ TOLD_WITHIN_MS: Final = 1000
 """A due time so little before a job was first seen is when it was enqueued: arq makes it the due time of such jobs."""
 ROUNDING_MS: Final = 1.0
 """Due times are whole milliseconds, so that of a job enqueued to run at once may lie beyond its first sight."""
+MOST_AT_ONCE: Final = 1_000_000
+"""Runs that a worker may have ended since the last look: whoever tells of more is none of ours."""
 _ENDS: Final = frozenset(each.value for each in (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.ABORTED, Outcome.EXPIRED))
 """Outcomes after which a job is not queued again."""
 
@@ -191,6 +193,8 @@ class Recording:
                 continue
             if now[1] < was[1]:  # it began anew under the same name
                 was = (0, 0, 0.0)
+            if now[1] - was[1] > MOST_AT_ONCE:
+                was = now
             ended += max(0, now[0] - was[0])
             runs += now[1] - was[1]
             run_s += max(0.0, now[2] - was[2])

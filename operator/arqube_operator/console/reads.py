@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from arqube_operator.decide.state import Problem
 from arqube_queue.connection import ODD_ANSWERS, RedisAddress
@@ -46,6 +46,8 @@ class Reads:
         except NoPermissionError as error:
             lacks = f"the operator's user of Redis at {address.label} lacks a right to look at jobs: {error}"
             return Problem("RedisPermissionDenied", lacks[:300])
+        except ResponseError as error:
+            return Problem("RedisError", f"Redis at {address.label} refuses: {error!s:.300}")
         except ODD_ANSWERS as error:
             return Problem("RedisError", f"Redis at {address.label} gives answers that are none: {error!r:.200}")
         except (RedisError, OSError) as error:

@@ -307,7 +307,8 @@ local function complete_leases()
     local at, tries = (each - 1) * FIELDS, former[each] or nil
     leased[at + 4] = payloads[each]
     if not payloads[each] and call('EXISTS', payload_keys[each]) == 1 then
-      leased[at + 4] = {err = 'WRONGTYPE ' .. payload_keys[each] .. ' is a ' .. call('TYPE', payload_keys[each]).ok}
+      local kind = try('TYPE', payload_keys[each]).ok or 'thing of its own'
+      leased[at + 4] = {err = 'WRONGTYPE ' .. payload_keys[each] .. ' is a ' .. kind}
     end
     if tries and leased_again[each] then tries = string.match(tries, '^(.*)\n[^\n]*$') end -- less the line of this try
     if tries and select(2, string.gsub(tries, '\n', '')) + 2 > most_tries then

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from arqube_queue import heartbeat, keys, turns
+from arqube_queue import heartbeat, history, keys, turns
 from arqube_queue.model import Heartbeat, QueueSnapshot
 from arqube_queue.snapshot import SnapshotQuery, read_snapshots
 from builders.jobs import DEATH, QUEUE, now_ms, take, worker
@@ -99,6 +99,17 @@ async def test_a_mark_that_no_operator_sets_retires_nobody_and_goes(redis: Redis
     assert not await heartbeat.write(redis, QUEUE, Heartbeat(worker="us", at_ms=0, busy=0, slots=2))
     await read_snapshots(redis, [SnapshotQuery(QUEUE, owner="uid")])
     assert not await redis.exists(keys.retiring(QUEUE))
+
+
+async def test_samples_of_another_type_or_content_are_passed_over(redis: Redis) -> None:
+    name = keys.history(QUEUE, "uid")
+    await redis.set(name, "x")
+    assert await history.read(redis, QUEUE, "uid") == []
+    await redis.delete(name)
+    good = b"1800000000000 1 2 3 400 5 6"
+    odd = (b"\xff", b"1 2", b"9" * 5000, b"-1 " * 7, b"1 " * 6 + b"9" * 30, b"")
+    await redis.rpush(name, *[good] * 500, *odd)  # type: ignore[misc]
+    assert len(await history.read(redis, QUEUE, "uid")) == history.SAMPLES - len(odd)
 
 
 @pytest.mark.parametrize("kind", ["text", "list", "set", "stream", "hash"])

@@ -174,7 +174,7 @@ async def test_the_operator_tells_why_a_queue_cannot_be_read(
 def test_commands_say_that_redis_is_not_well(odd: OddServer, answer: bytes) -> None:
     odd.become(answer)
     url = f"redis://127.0.0.1:{odd.odd.address.port}/0"
-    for command in ("jobs list", "dlq list", "workers", "queues"):
+    for command in ("dlq list", "queues"):
         done = CliRunner().invoke(main, [*command.split(), "--redis", url])
         assert done.exception is None or isinstance(done.exception, SystemExit), f"{command}: {done.exc_info}"
         # Some of them say that there is nothing, which is no error.

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from arq.connections import ArqRedis
+from arq.jobs import serialize_result
 from redis.asyncio import Redis
 
 from arqube_queue import dead_letters, job_records, job_tries, jobs, keys, open_jobs, turns
@@ -234,6 +235,15 @@ async def test_a_job_of_a_plain_worker_has_no_tries(redis: Redis, client: ArqRed
     assert found == JobRecord("a", JobState.ENDED)
     await redis.delete(keys.RESULT_PREFIX + "a")
     assert await job_records.read_job(redis, QUEUE, "a") is None
+
+
+async def test_a_result_tells_nothing_of_a_job_of_another_queue(redis: Redis, client: ArqRedis) -> None:
+    await redis.set(
+        keys.RESULT_PREFIX + "a", serialize_result("send", (), {}, 1, 7, True, 1, 7, 8, "ref", "other", "a")
+    )
+    assert await job_records.read_job(redis, QUEUE, "a") is None
+    found = await job_records.read_job(redis, "other", "a")
+    assert found == JobRecord("a", JobState.ENDED)
 
 
 async def end_as_plain_arq(redis: Redis, job_id: str = "a") -> None:
