@@ -61,8 +61,9 @@ def environment(python: str, name: str, packages: Sequence[str]) -> Path:
         return inner
     shutil.rmtree(folder, ignore_errors=True)
     with _making:  # two at once would only take longer, both
-        run(python, "-m", "venv", str(folder), timeout_s=INSTALL_TIMEOUT_S)
         uv = shutil.which("uv")
+        make = [uv, "venv", "--quiet", "--python", python] if uv else [python, "-m", "venv"]
+        run(*make, str(folder), timeout_s=INSTALL_TIMEOUT_S)
         install = [uv, "pip", "install", "--python", str(inner)] if uv else [str(inner), "-m", "pip", "install"]
         run(*install, "--quiet", *packages, timeout_s=INSTALL_TIMEOUT_S)
         if "--requirement" in packages:  # a lock holds all but the project itself
