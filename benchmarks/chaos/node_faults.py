@@ -23,10 +23,10 @@ NODE_FAULTS: Final = Catalogue()
 
 
 async def _everybody(stage: Stage) -> Victims:
-    workers = await insist(stage.workers) or []
-    if not workers:
+    """All TaskQueues: an API server that was away does not know yet which processes there are."""
+    if not await insist(stage.workers):
         raise NothingToStrikeError("no worker runs")
-    return tuple(worker.pid for worker in workers)
+    return tuple(queue.name for queue in stage.queues)
 
 
 @NODE_FAULTS.fault("node: dies and comes back", Part.NODE, Explains.VICTIMS, lasts_s=(1.0, 6.0))

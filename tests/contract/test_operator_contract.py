@@ -96,7 +96,7 @@ async def queue(
     api: Any, operator: Any, redis_server: RedisServer, stand_in: Any, eventually: Eventually
 ) -> AsyncIterator[Queue]:
     """A TaskQueue yet to be applied; the operator leads, and the workers are stood in for."""
-    await eventually(operator.leads, within_s=20)
+    await eventually(operator.leads, within_s=60)
     redis = redis_server.address.connect()
     queue = Queue(api.client, redis, redis_server)
     stand_in(queue.name)
