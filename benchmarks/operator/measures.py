@@ -14,7 +14,7 @@ from benchmarks.operator.fleet import Fleet
 from benchmarks.operator.processes import Operator, Samples, until
 
 BURST_JOBS: Final = 25
-BURST_TIMEOUT_S: Final = 30.0
+BURST_TIMEOUT_S: Final = 120.0
 DRAIN_AFTER_S: Final = 3.0
 
 TICKS: Final = "arqube_operator_tick_delay_seconds"
