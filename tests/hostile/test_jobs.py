@@ -22,6 +22,8 @@ KIND = "jobs and hooks"
 APPS = Path(__file__).parent / "apps"
 QUEUE = "arq:queue"
 WAIT_S = 60.0
+DATABASE = 1
+"""Of workers that a test starts: the one of the whole table would take their jobs."""
 
 Eventually = Callable[..., Awaitable[Any]]
 
@@ -29,9 +31,10 @@ Eventually = Callable[..., Awaitable[Any]]
 class HostileWorker:
     """``arqube-worker`` with one of the settings of ``hostile_jobs``, on a Redis that no other test empties."""
 
-    def __init__(self, redis: RedisServer, settings: str, folder: Path) -> None:
+    def __init__(self, redis: RedisServer, settings: str, folder: Path, database: int = 0) -> None:
         self._address = redis.address
         self._settings = settings
+        self._database = database
         self.log = folder / f"{settings}.log"
         self.last_words = folder / f"{settings}.termination"
         self._process: subprocess.Popen[bytes] | None = None
@@ -42,6 +45,7 @@ class HostileWorker:
             **{name: value for name, value in os.environ.items() if not name.startswith("ARQUBE_")},
             "ARQUBE_REDIS_HOST": self._address.host,
             "ARQUBE_REDIS_PORT": str(self._address.port),
+            "ARQUBE_REDIS_DATABASE": str(self._database),
             "ARQUBE_HTTP_PORT": "0",
             "ARQUBE_LEASE": "1",
             "ARQUBE_SHUTDOWN_TIMEOUT": "5",
@@ -84,7 +88,7 @@ def start(own_redis: RedisServer, tmp_path: Path) -> Iterator[Callable[[str], Ho
     workers: list[HostileWorker] = []
 
     def begin(settings: str) -> HostileWorker:
-        workers.append(HostileWorker(own_redis, settings, tmp_path))
+        workers.append(HostileWorker(own_redis, settings, tmp_path, DATABASE))
         return workers[-1]
 
     yield begin
@@ -93,8 +97,10 @@ def start(own_redis: RedisServer, tmp_path: Path) -> Iterator[Callable[[str], Ho
 
 
 @pytest_asyncio.fixture
-async def client(own_redis: RedisServer) -> AsyncIterator[ArqRedis]:
-    client = await create_pool(RedisSettings(host=own_redis.address.host, port=own_redis.address.port))
+async def client(own_redis: RedisServer, request: pytest.FixtureRequest) -> AsyncIterator[ArqRedis]:
+    database = DATABASE if "start" in request.fixturenames else 0
+    address = own_redis.address
+    client = await create_pool(RedisSettings(host=address.host, port=address.port, database=database))
     yield client
     await client.aclose(close_connection_pool=True)
 
