@@ -97,7 +97,9 @@ class Cluster:
             self.queue.done(KEY)
 
     def reading(self) -> Reading:
-        beats = (Heartbeat("w0", self.times.true_ms(), 0, 10, retiring="w0" in self.retiring),) * min(1, self.replicas)
+        beats = (
+            Heartbeat("emails-worker-0", self.times.true_ms(), 0, 10, retiring="emails-worker-0" in self.retiring),
+        ) * min(1, self.replicas)
         return Reading(QueueSnapshot(at_ms=self.times.true_ms(), heartbeats=beats))
 
     # As the observer:
@@ -162,7 +164,7 @@ class Cluster:
         ready = {"type": "Ready", "status": "True", "lastTransitionTime": rfc3339(START_S)}
         return {
             "metadata": {
-                "name": "w0",
+                "name": "emails-worker-0",
                 "namespace": "default",
                 "labels": LABELS,
                 "resourceVersion": "1",

@@ -56,7 +56,7 @@ def deployment(version: int, replicas: int = 1, generation: int = 1) -> dict[str
 def pod(name: str, version: int, **labels: str) -> dict[str, Any]:
     return {
         "metadata": {
-            "name": name,
+            "name": f"emails-worker-{name}",
             "namespace": "shop",
             "labels": labels or LABELS,
             "resourceVersion": str(version),
@@ -66,7 +66,7 @@ def pod(name: str, version: int, **labels: str) -> dict[str, Any]:
 
 
 def names(cache: ClusterCache) -> set[str]:
-    return {each.name for each in cache.pods(KEY)}
+    return {each.name.removeprefix("emails-worker-") for each in cache.pods(KEY)}
 
 
 def replicas(cache: ClusterCache) -> int | None:

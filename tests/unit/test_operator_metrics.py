@@ -170,7 +170,7 @@ def test_how_a_worker_pod_ended(status: dict[str, Any], end: WorkerEnd | None) -
     cache = ClusterCache(lambda *_, **__: None, lambda _key, how: ended.append(how))
     metadata = {
         "namespace": "shop",
-        "name": "emails-1",
+        "name": "emails-worker-1",
         "creationTimestamp": "2026-01-01T00:00:00Z",
         "labels": {TASK_QUEUE_LABEL: "emails"},
     }

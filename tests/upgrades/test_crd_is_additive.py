@@ -22,12 +22,20 @@ LATEST = json.loads((RECORDED / RELEASES[0] / "definition.json").read_text())
 
 Part = dict[str, Any]
 
+NEVER_WORKED = {
+    "0.1.0": [
+        'v1alpha1: spec.queueName: the rule "!self.matches('
+        "'^(arqube:|arq:(abort$|(job|in-progress|retry|result):))')\" is new",
+    ],
+}
+"""What is refused now and a release took, which could run no job and harmed others: see docs/upgrading.md."""
+
 
 @pytest.mark.parametrize("version", RELEASES)
 def test_nothing_that_a_release_took_is_refused_now(version: str) -> None:
     released = json.loads((RECORDED / version / "definition.json").read_text())
 
-    assert breaking_changes(released, custom_resource_definition()) == []
+    assert breaking_changes(released, custom_resource_definition()) == NEVER_WORKED.get(version, [])
 
 
 def served(definition: Part) -> Part:
