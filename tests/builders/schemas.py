@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -37,7 +38,9 @@ def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
             return _objects(schema)
         case "array":
             most = min(3, schema.get("maxItems", 3))
-            return st.lists(values(schema["items"]), min_size=schema.get("minItems", 0), max_size=most)
+            return st.lists(
+                values(schema["items"]), min_size=schema.get("minItems", 0), max_size=most, unique_by=_identity(schema)
+            )
         case "boolean":
             return st.booleans()
         case "integer":
@@ -47,6 +50,17 @@ def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
             least, most = schema.get("minimum", -1e308), schema.get("maximum", 1e308)
             return st.one_of(st.sampled_from([least, most]), st.floats(least, most))
     return _texts(schema)
+
+
+def _identity(schema: dict[str, Any]) -> Callable[[Any], Any] | None:
+    """What no two items of a list may share, as the API server has it; None where anything may come again."""
+    match schema.get("x-kubernetes-list-type"):
+        case "set":
+            return repr
+        case "map":
+            keys = schema["x-kubernetes-list-map-keys"]
+            return lambda item: tuple(repr(item.get(key)) for key in keys)
+    return None
 
 
 def _texts(schema: dict[str, Any]) -> st.SearchStrategy[str]:

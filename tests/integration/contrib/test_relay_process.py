@@ -100,7 +100,7 @@ async def test_each_job_runs_once_while_relays_are_killed(
     [
         ("relay_settings", "'relay_settings' names no relay: write module:name"),
         ("relay_settings:gone", "'relay_settings:gone' cannot be imported"),
-        ("nowhere:relay", "'nowhere:relay' cannot be imported: No module named 'nowhere'"),
+        ("nowhere:relay", "'nowhere:relay' cannot be imported: ModuleNotFoundError: No module named 'nowhere'"),
         ("relay_settings:NO_RELAY", "'relay_settings:NO_RELAY' is no Relay but int"),
     ],
 )

@@ -63,11 +63,11 @@ async def test_a_cron_run_is_queued_once_though_the_connection_was_cut(
     async with cutting_once(redis_server, late=late) as pool:
         due = datetime.now(tz=UTC)
         if late:
-            await crons._queue(pool, "mail", job, due, due)
+            await crons._queue(pool, "mail", job, due)
         else:
             with pytest.raises(ConnectionError, match="a run of tick"):
-                await crons._queue(pool, "mail", job, due, due)
-            await crons._queue(pool, "mail", job, due, due)
+                await crons._queue(pool, "mail", job, due)
+            await crons._queue(pool, "mail", job, due)
     (job_id,) = await redis.zrange("mail", 0, -1)
     assert await redis.exists(keys.JOB_PREFIX + job_id.decode())
 
