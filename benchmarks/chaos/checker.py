@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from arqube_queue import keys
 from benchmarks.chaos import kinds
-from benchmarks.chaos.faults import Explains, Struck, Victims
+from benchmarks.chaos.faults import Explains, Part, Struck, Victims
 from benchmarks.chaos.ledger import REQUEUED, Job, Run
 from benchmarks.chaos.queues import Queue
 from benchmarks.chaos.remains import Key, KubeRemains, RedisRemains
@@ -185,7 +185,7 @@ def _explaining(
         blow
         for blow in struck
         if blow.began - EARLY_S <= until
-        and blow.healed + blow.lingers_s + EARLY_S >= since
+        and _over(blow, struck) + EARLY_S >= since
         and (
             blow.explains is Explains.COMPLETED
             or (not completed and blow.explains is Explains.RUNS)
@@ -193,6 +193,16 @@ def _explaining(
         )
     ]
     return max(found, key=lambda blow: (blow.explains is Explains.VICTIMS, blow.began), default=None)
+
+
+def _over(blow: Struck, struck: Sequence[Struck]) -> float:
+    """When no victim is left that may still be stopped: no pod goes while the API server is in trouble."""
+    over = blow.healed + blow.lingers_s
+    for trouble in sorted(struck, key=lambda each: each.began):
+        in_its_way = trouble.began < over and trouble.healed > blow.healed
+        if blow.lingers_s and in_its_way and trouble.fault.startswith(f"{Part.API_SERVER}: "):
+            over += trouble.healed - max(trouble.began, blow.healed)
+    return over
 
 
 def _tries(job_id: str, job: Job, kind: kinds.Kind, struck: Sequence[Struck]) -> Iterator[Violation]:

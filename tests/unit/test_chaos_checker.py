@@ -251,6 +251,23 @@ EXPLAINED = {
 }
 
 
+ASKED_TO_GO = blow(Explains.VICTIMS, 0.5, None, ONE)._replace(lingers_s=1.0)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "explained"),
+    [
+        pytest.param(Struck("api server: stopped", Explains.NOTHING, 0.7, 1.6, ()), True, id="the API server was away"),
+        pytest.param(Struck("api server: stopped", Explains.NOTHING, 0.1, 0.4, ()), False, id="it was away before"),
+        pytest.param(Struck("operator: SIGTERM", Explains.NOTHING, 0.7, 1.6, ()), False, id="something else was"),
+    ],
+)
+def test_a_pod_that_is_asked_to_go_stays_while_the_api_server_is_in_trouble(trouble: Struck, explained: bool) -> None:
+    case = Case(struck=[ASKED_TO_GO, trouble])
+    twice(case)
+    assert [each.promise for each in case.judge().violations] == ([] if explained else [checker.EXPLAINED])
+
+
 @pytest.mark.parametrize(("change", "struck"), EXPLAINED.values(), ids=EXPLAINED)
 def test_a_fault_explains_a_repeat(change: Callable[[Case], None], struck: Struck) -> None:
     case = Case(struck=[struck])
