@@ -230,7 +230,10 @@ async def test_a_crash_loop_is_told_once(stage: Stage, eventually: Eventually) -
     await stage.apply()
     await eventually(lambda: stage.has(1), within_s=SLOW_S)
     labels = ((await stage.client.get(DEPLOYMENTS, NAMESPACE, WORKERS)) or {})["spec"]["template"]["metadata"]["labels"]
-    pod = {"metadata": {"name": "w0", "labels": labels}, "spec": {"containers": [{"name": "worker", "image": "app:1"}]}}
+    pod = {
+        "metadata": {"name": f"{WORKERS}-0", "labels": labels},
+        "spec": {"containers": [{"name": "worker", "image": "app:1"}]},
+    }
     await stage.client.create(PODS, NAMESPACE, {"apiVersion": "v1", "kind": "Pod", **pod}, field_manager="test")
     ended = {"terminated": {"exitCode": 1, "message": "no module named app"}}
 
@@ -245,7 +248,7 @@ async def test_a_crash_loop_is_told_once(stage: Stage, eventually: Eventually) -
             ended["terminated"]["message"] = f"run {restarts}"
             container = {"name": "worker", "state": state, "lastState": ended, "restartCount": restarts}
             status = {"containerStatuses": [{**container, "started": False, "ready": False}]}
-            await stage.client.patch_status(PODS, NAMESPACE, "w0", status, field_manager="test")
+            await stage.client.patch_status(PODS, NAMESPACE, f"{WORKERS}-0", status, field_manager="test")
             await eventually(lambda restarts=restarts: is_shown(restarts), within_s=SLOW_S)
 
     events, _ = await stage.client.list(EVENTS, NAMESPACE)

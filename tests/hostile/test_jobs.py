@@ -129,7 +129,7 @@ CASES = {
     "it raises StopAsyncIteration": ("stop async iteration", "StopAsyncIteration"),
     "it raises MemoryError": ("memory", "MemoryError"),
     "it recurses without end": ("recursion", "RecursionError"),
-    "its error cannot be told": ("mute", "JobExecutionFailed"),
+    "its error cannot be told": ("mute", "MuteError"),
     "its error ends the process when it is told": ("ending", "JobExecutionFailed"),
     "its error cannot be pickled": ("unwritable error", "UnwritableError: 1"),
     "its error has 20 MB of text": ("long error", "ValueError: xxx"),

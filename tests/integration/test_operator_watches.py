@@ -76,13 +76,13 @@ class Followed:
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": name, "labels": LABELS},
+            "metadata": {"name": f"emails-worker-{name}", "labels": LABELS},
             "spec": {"containers": [CONTAINER]},
         }
         await self.client.create(PODS, "default", pod, field_manager="test")
 
     def pods(self) -> set[str]:
-        return {pod.name for pod in self.cache.pods(KEY)}
+        return {pod.name.removeprefix("emails-worker-") for pod in self.cache.pods(KEY)}
 
 
 @pytest_asyncio.fixture
@@ -111,7 +111,7 @@ async def test_what_went_while_the_history_was_lost_is_forgotten(followed: Follo
 
     followed.fake.faults.silence_watches()
     await followed.client.delete(DEPLOYMENTS, "default", "emails-worker")
-    await followed.client.delete(PODS, "default", "a", grace_period_s=0)
+    await followed.client.delete(PODS, "default", "emails-worker-a", grace_period_s=0)
     await followed.create("d")
     await followed.client.delete(DEPLOYMENTS, "default", "emails-worker")
     followed.fake.compact()

@@ -202,10 +202,10 @@ class JobRunner(arq.worker.Worker):
         if outcome is not Outcome.RETURNED or run.started_at is not None:
             await self._call_hook("on_job_end", self.on_job_end, run, ctx)
         if self.after_job_end is not None and outcome is not Outcome.RETURNED:
+            with suppress(asyncio.CancelledError):  # The job may have cancelled its own task.
+                await asyncio.sleep(0)
             run.written = self.loop.create_future()
             self._end(run, end, outcome)
-            with suppress(asyncio.CancelledError):  # The job may have cancelled its own task.
-                await asyncio.shield(run.written)
             await run.written
             await self._call_hook("after_job_end", self.after_job_end, run, ctx)
             del self.runs[run]
