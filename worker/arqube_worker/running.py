@@ -98,10 +98,10 @@ class JobRunner(arq.worker.Worker):
 
     # -- beginning --
 
-    def begin(self, lease: Lease) -> None:
-        """Start the leased job, or say at once why it is not started."""
+    def begin(self, lease: Lease, *, is_late: bool = False) -> None:
+        """Start the leased job, or say at once why it is not started; one whose lease came late is given back."""
         run = Run(lease)
-        if self.drain.stopping:
+        if self.drain.stopping or is_late:
             self._end(run, *self.endings.returned(run))
             return
         if lease.payload is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -12,6 +13,7 @@ from arq.connections import ArqRedis
 from arq.constants import default_queue_name
 from redis.asyncio import Redis
 
+from arqube_local.redis_server import RedisServer
 from arqube_queue.keys import IN_PROGRESS_PREFIX, RETRY_PREFIX
 
 pytestmark = pytest.mark.timeout(180)
@@ -82,6 +84,70 @@ async def test_a_worker_that_stood_still_does_not_finish_over_the_new_owner(
     await arq_client.set("go", 1)
     assert await job.result(timeout=20, poll_delay=0.02) == 2
     assert await arq_client.llen("ended") == 1
+
+
+class Door:
+    """The server at another address, where an answer that holds ``text`` has to wait until ``opened``."""
+
+    def __init__(self, port: int, text: bytes) -> None:
+        self._target = port
+        self._text = text
+        self.opened = asyncio.Event()
+        self._passing: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Door:
+        self._server = await asyncio.start_server(self._lead, "127.0.0.1", 0)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for each in self._passing:
+            each.cancel()
+        await asyncio.gather(*self._passing, return_exceptions=True)
+
+    async def _lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._target)
+        for source, sink, answering in ((reader, back, False), (there, writer, True)):
+            self._passing.add(asyncio.create_task(self._pass(source, sink, answering)))
+
+    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, answering: bool) -> None:
+        try:
+            while data := await source.read(65536):
+                if answering and self._text in data:
+                    await self.opened.wait()
+                sink.write(data)
+                await sink.drain()
+        except OSError:
+            pass
+        finally:
+            sink.close()
+
+
+async def test_a_job_whose_lease_came_late_is_left_to_the_worker_that_has_it_now(
+    start_worker: Any, ready: Any, arq_client: ArqRedis, eventually: Any, redis_server: RedisServer
+) -> None:
+    """As when the loop, or the machine, stands still between asking for jobs and being told of them."""
+    async with Door(redis_server.address.port, b"late") as door:
+        first = start_worker(environment={**SHORT, "REDIS_QUEUE_PORT": str(door.port)})
+        second = start_worker(environment=SHORT)
+        await ready(first, second)
+        os.kill(second.process.pid, signal.SIGSTOP)
+        job = await enqueue(arq_client, "note", "late")
+        await eventually(lambda: arq_client.exists(IN_PROGRESS_PREFIX + job.job_id))
+        os.kill(second.process.pid, signal.SIGCONT)
+        await job.result(timeout=30, poll_delay=0.02)
+        os.kill(second.process.pid, signal.SIGSTOP)
+        try:
+            door.opened.set()
+            after = await enqueue(arq_client, "note", "after")
+            await after.result(timeout=30, poll_delay=0.02)
+        finally:
+            os.kill(second.process.pid, signal.SIGCONT)
+        notes = [note.split(b":")[0] for note in await arq_client.lrange("notes", 0, -1)]
+        assert notes == [b"late", b"after"]
+        first.signal()
+        await first.exit_code()
 
 
 async def test_a_lease_is_not_renewed_for_ever(
