@@ -5,7 +5,9 @@ Those of ``tests/contract/bad_manifests.yaml`` are a corpus of their own, run th
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,18 @@ import yaml
 BAD_MANIFESTS = Path(__file__).parents[1] / "contract" / "bad_manifests.yaml"
 
 kinds: Counter[str] = Counter()
+
+
+@pytest.fixture(autouse=True)
+def no_logs_to_streams_that_have_ended() -> Iterator[None]:
+    """Commands that run in this process have its logs written to streams which end with their test."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    for handler in root.handlers[:]:
+        if handler not in before and type(handler) is logging.StreamHandler:
+            root.removeHandler(handler)
+    root.setLevel(level)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

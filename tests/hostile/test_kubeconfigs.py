@@ -131,7 +131,7 @@ def told(folder: Path, text: str, *arguments: str) -> str:
     done = CliRunner().invoke(arqube, [*(arguments or ("explain", "emails")), "--kubeconfig", str(path)])
     assert done.exit_code == 1
     assert isinstance(done.exception, SystemExit), done.exception
-    assert "Traceback" not in done.output
+    assert "Traceback" not in done.output, done.output
     assert SECRET not in done.output
     assert done.output.startswith("Error: ")
     assert len(done.output) < 2500
