@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
 import redis as sync_redis
 from redis.asyncio import Redis, SSLConnection, UnixDomainSocketConnection
@@ -27,11 +29,19 @@ _RENEW = scripts.load("renew")
 logger = logging.getLogger(__name__)
 
 
-class Held(NamedTuple):
-    """A lease that we hold, and until when it is renewed, in monotonic seconds; None for as long as it takes."""
+@dataclass(slots=True, eq=False)
+class Held:
+    """A lease that we hold. Times are monotonic seconds.
+
+    Attributes:
+        lease: The lease.
+        until: Until when it is renewed; None for as long as it takes.
+        good_at: When it was last asked for, or renewed, and got; it lasts from then on, or longer.
+    """
 
     lease: Lease
     until: float | None
+    good_at: float
 
 
 class LeaseKeeper:
@@ -52,6 +62,7 @@ class LeaseKeeper:
     ) -> None:
         self._held: dict[str, Held] = {}
         self._lease_ms = lease_ms
+        self._good_s = lease_ms / 1000 / 2
         self._lost = lost
         self._run_out = run_out
         self._client = _sync_client(redis)
@@ -66,9 +77,14 @@ class LeaseKeeper:
         """Renew no more. Does not wait for a renewal that is under way."""
         self._stopped.set()
 
-    def hold(self, lease: Lease, until: float | None) -> None:
-        """Renew ``lease`` until it is released, or until that monotonic second."""
-        self._held[lease.token + lease.job_id] = Held(lease, until)
+    def hold(self, lease: Lease, until: float | None, asked_at: float) -> Held:
+        """Renew ``lease`` until it is released, or until that monotonic second; it was asked for at another."""
+        self._held[lease.token + lease.job_id] = held = Held(lease, until, asked_at)
+        return held
+
+    def is_good(self, held: Held) -> bool:
+        """Whether nobody else can have the job: the lease has not half run out, so that it is renewed in time."""
+        return time.monotonic() - held.good_at < self._good_s
 
     def release(self, lease: Lease) -> None:
         """Renew ``lease`` no more; nothing happens when it is not held."""
@@ -78,12 +94,13 @@ class LeaseKeeper:
         pause_s = self._lease_ms / 1000 / RENEWALS
         while not self._stopped.wait(pause_s):
             now = time.monotonic()
-            held = [one.lease for one in list(self._held.values()) if one.until is None or now < one.until]
+            held = [one for one in list(self._held.values()) if one.until is None or now < one.until]
             pause_s = self._lease_ms / 1000 / RENEWALS
             for first in range(0, len(held), BATCH):
                 batch = held[first : first + BATCH]
+                asked_at = time.monotonic()
                 try:
-                    states = renew(self._client, batch, lease_ms=self._lease_ms)
+                    states = renew(self._client, [one.lease for one in batch], lease_ms=self._lease_ms)
                 except (RedisError, OSError, TypeError, ValueError) as error:  # also answers that are none
                     # The loop's own calls fail as well, and tell people. Nothing may end this thread.
                     logger.debug("renewing leases failed: %s: %s", type(error).__name__, error)
@@ -91,11 +108,12 @@ class LeaseKeeper:
                     self._client.connection_pool.disconnect()
                     pause_s = min(pause_s, 0.5)
                     break
-                for lease, state in zip(batch, states, strict=True):
+                for one, state in zip(batch, states, strict=True):
+                    one.good_at = asked_at if state > 0 else -math.inf
                     if state < 0:
-                        self._lost(lease)
+                        self._lost(one.lease)
                     elif state == 0:
-                        self._run_out(lease)
+                        self._run_out(one.lease)
         self._client.close()
 
 

@@ -26,7 +26,8 @@ def no_logs_to_streams_that_have_ended() -> Iterator[None]:
     before, level = root.handlers[:], root.level
     yield
     for handler in root.handlers[:]:
-        if handler not in before and type(handler) is logging.StreamHandler:
+        its_own = type(handler).__module__.startswith("_pytest")
+        if handler not in before and isinstance(handler, logging.StreamHandler) and not its_own:
             root.removeHandler(handler)
     root.setLevel(level)
 

@@ -98,10 +98,10 @@ class JobRunner(arq.worker.Worker):
 
     # -- beginning --
 
-    def begin(self, lease: Lease, *, is_late: bool = False) -> None:
-        """Start the leased job, or say at once why it is not started; one whose lease came late is given back."""
+    def begin(self, lease: Lease, *, asked_at: float) -> None:
+        """Start the job whose lease was asked for at that monotonic second, or say at once why it is not started."""
         run = Run(lease)
-        if self.drain.stopping or is_late:
+        if self.drain.stopping:
             self._end(run, *self.endings.returned(run))
             return
         if lease.payload is None:
@@ -134,7 +134,7 @@ class JobRunner(arq.worker.Worker):
             self._end(run, *self.endings.refused(run, args, kwargs, refusal, Outcome.TRIES_EXHAUSTED))
         else:
             timeout_s = self.job_timeout_s if function.timeout_s is None else function.timeout_s
-            self._hold(run, timeout_s)
+            run.held = self.leases.hold(lease, self._held_until(timeout_s), asked_at)
             self.runs[run] = None
             run.task = self.loop.create_task(self._run(run, function, args, kwargs, timeout_s))
 
@@ -149,9 +149,8 @@ class JobRunner(arq.worker.Worker):
         self._end(run, *self.endings.refused(run, (), {}, refusal, Outcome.TRIES_EXHAUSTED))
         return True
 
-    def _hold(self, run: Run, timeout_s: float | None) -> None:
-        until = None if timeout_s is None else time.monotonic() + timeout_s + LEASE_BEYOND_TIMEOUT_S
-        self.leases.hold(run.lease, until)
+    def _held_until(self, timeout_s: float | None) -> float | None:
+        return None if timeout_s is None else time.monotonic() + timeout_s + LEASE_BEYOND_TIMEOUT_S
 
     # -- running --
 
@@ -172,7 +171,9 @@ class JobRunner(arq.worker.Worker):
             return
         result: Any = None
         error: BaseException | None = None
-        if self.drain.stopping:  # The signal came after the lease: nothing starts any more.
+        # The signal came after the lease: nothing starts any more. Nor does what others may run by now, or have run:
+        # leases age while the loop, or the machine, stands still.
+        if self.drain.stopping or run.held is None or not self.leases.is_good(run.held):
             run.cause = run.cause or Cause.STOP
         if run.cause is not None:
             error = asyncio.CancelledError()
@@ -224,7 +225,8 @@ class JobRunner(arq.worker.Worker):
             del self.runs[run]
             self._end(run, *self.endings.not_begun(run))
             return False
-        self._hold(run, timeout_s)  # The job's time begins now.
+        if run.held is not None:
+            run.held.until = self._held_until(timeout_s)  # The job's time begins now.
         return True
 
     async def _call_hook(self, name: str, hook: Any, run: Run, ctx: dict[Any, Any]) -> None:

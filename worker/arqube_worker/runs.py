@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from arqube_queue.leases import Held
 from arqube_queue.turns import Lease
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Run:
         cause: Why we cancelled it; None when we did not.
         death: Why it is to become a dead letter, of ``arqube_queue.dead_letters.REASONS``; None when it is not.
         span: What a trace tells of it; None when jobs are not traced.
+        held: Its lease as it is kept; None before that.
         written: Done when Redis knows how it ended; None when nobody waits for that.
         score: The lease's, which is computed once.
     """
@@ -95,6 +97,7 @@ class Run:
     cause: Cause | None = None
     death: str | None = None
     span: JobSpan | None = None
+    held: Held | None = None
     written: asyncio.Future[None] | None = None
     score: int = field(init=False)
 

@@ -121,7 +121,6 @@ class Worker(TurnTaker):
         token = f"{self.name}:{uuid.uuid4().hex}"
         self._line = HeldConnection(pool)
         self._turns = Turns(self._line, self.queue_name, worker=self.name, token=token, policy=policy)
-        self._longest_turn_s = policy.lease_ms / 1000 / 2
         self.leases = LeaseKeeper(
             pool,
             lease_ms=policy.lease_ms,

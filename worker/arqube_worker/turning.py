@@ -41,8 +41,6 @@ class TurnTaker(JobRunner):
 
     _line: HeldConnection
     _turns: Turns
-    _longest_turn_s: float
-    """After so long from asking for jobs their leases may end before they are renewed."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -127,11 +125,9 @@ class TurnTaker(JobRunner):
             self._settled(one, written=turn.ended[number] or number < in_doubt, buried=turn.buried[number])
         for job_id in turn.misnamed:
             logger.error("the id of a job is no text in UTF-8, so it becomes a dead letter", job_id=job_id)
-        # Leases age while the loop, or the machine, stands still: others may run these jobs now, or have run them.
-        is_late = time.monotonic() - now > self._longest_turn_s
         for lease in turn.leases:
-            self._begun += not is_late
-            self.begin(lease, is_late=is_late)
+            self._begun += 1
+            self.begin(lease, asked_at=now)
         self.health.busy = len(self.runs)
         for run in self.runs if turn.to_abort else ():
             if run.lease.job_id in turn.to_abort:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,12 @@ async def block(ctx: dict[str, Any], seconds: float) -> None:
     """Block the event loop, as many apps do."""
     await ctx["redis"].rpush("started", ctx["job_id"])
     time.sleep(seconds)  # noqa: ASYNC251
+
+
+async def stop_process(ctx: dict[str, Any]) -> None:
+    """Stand still with all jobs that have not begun, the first time."""
+    if ctx["job_try"] == 1:
+        os.kill(os.getpid(), signal.SIGSTOP)
 
 
 async def hold_until(ctx: dict[str, Any], key: str) -> int:

@@ -13,6 +13,7 @@ FUNCTIONS = [
     tasks.note,
     tasks.nap,
     tasks.block,
+    tasks.stop_process,
     tasks.hold_until,
     tasks.ignore_cancellation,
     tasks.wrap_cancellation,

@@ -6,6 +6,10 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +19,7 @@ from redis.asyncio import Redis
 
 from arqube_local.redis_server import RedisServer
 from arqube_queue.keys import IN_PROGRESS_PREFIX, RETRY_PREFIX
+from builders.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -86,6 +91,25 @@ async def test_a_worker_that_stood_still_does_not_finish_over_the_new_owner(
     assert await arq_client.llen("ended") == 1
 
 
+@contextmanager
+def standing_still(worker: WorkerProcess) -> Iterator[None]:
+    os.kill(worker.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(worker.process.pid, signal.SIGCONT)
+
+
+def state(worker: WorkerProcess) -> str:
+    """Its letter in Linux's ``/proc``: T where it stands still."""
+    return Path(f"/proc/{worker.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+async def notes(client: ArqRedis) -> list[str]:
+    """What jobs have noted, in order."""
+    return [note.decode().split(":")[0] for note in await client.lrange("notes", 0, -1)]
+
+
 class Door:
     """The server at another address, where an answer that holds ``text`` has to wait until ``opened``."""
 
@@ -137,17 +161,29 @@ async def test_a_job_whose_lease_came_late_is_left_to_the_worker_that_has_it_now
         await eventually(lambda: arq_client.exists(IN_PROGRESS_PREFIX + job.job_id))
         os.kill(second.process.pid, signal.SIGCONT)
         await job.result(timeout=30, poll_delay=0.02)
-        os.kill(second.process.pid, signal.SIGSTOP)
-        try:
+        with standing_still(second):
             door.opened.set()
-            after = await enqueue(arq_client, "note", "after")
-            await after.result(timeout=30, poll_delay=0.02)
-        finally:
-            os.kill(second.process.pid, signal.SIGCONT)
-        notes = [note.split(b":")[0] for note in await arq_client.lrange("notes", 0, -1)]
-        assert notes == [b"late", b"after"]
+            await (await enqueue(arq_client, "note", "after")).result(timeout=30, poll_delay=0.02)
+        assert await notes(arq_client) == ["late", "after"]
         first.signal()
         await first.exit_code()
+
+
+async def test_a_job_that_had_not_begun_when_all_stood_still_is_left_to_the_worker_that_has_it_now(
+    start_worker: Any, ready: Any, arq_client: ArqRedis, eventually: Any
+) -> None:
+    stopping = await arq_client.enqueue_job("stop_process", _defer_until=datetime.now(UTC) - timedelta(hours=1))
+    assert stopping is not None
+    job = await enqueue(arq_client, "note", "late")
+    first = start_worker(environment=SHORT)  # It leases both in one turn.
+    await eventually(lambda: state(first) == "T")
+    second = start_worker(environment=SHORT)
+    await job.result(timeout=30, poll_delay=0.02)
+    await stopping.result(timeout=30, poll_delay=0.02)
+    with standing_still(second):
+        os.kill(first.process.pid, signal.SIGCONT)
+        await (await enqueue(arq_client, "note", "after")).result(timeout=30, poll_delay=0.02)
+    assert await notes(arq_client) == ["late", "after"]
 
 
 async def test_a_lease_is_not_renewed_for_ever(
