@@ -166,12 +166,9 @@ class KubeClient:
         Raises:
             ApiError: No word came for ``WATCH_SILENCE_S``; or 410 where ``resource_version`` is too old: list again.
         """
-        query = {
-            "watch": "true",
-            "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(WATCH_TIMEOUT_S),
-            "resourceVersion": resource_version,
-        }
+        query = {"watch": "true", "timeoutSeconds": str(WATCH_TIMEOUT_S), "resourceVersion": resource_version}
+        if resource_version:  # Beginning with what there is, a server with an old etcd refuses to send them.
+            query["allowWatchBookmarks"] = "true"
         if label_selector:
             query["labelSelector"] = label_selector
         what = f"watching {resource.plural}"

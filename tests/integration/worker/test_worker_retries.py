@@ -253,13 +253,14 @@ async def test_a_job_that_somebody_cancels_is_not_tried_again(finished: Finished
     assert outcomes(job) == ["failed"]
 
 
-async def test_an_error_that_cannot_be_told_is_final(finished: Finished) -> None:
+async def test_an_error_that_cannot_be_told_is_tried_again_like_another(finished: Finished) -> None:
     class UnspeakableError(Exception):
         def __str__(self) -> str:
             raise ValueError
 
-    job = await finished(RetryPolicy(backoff=AT_ONCE)(failing(UnspeakableError())))
-    assert (job.state, outcomes(job), job.error) == (JobState.FAILED, ["failed"], "JobExecutionFailed: ValueError")
+    errors = UnspeakableError(), UnspeakableError()
+    job = await finished(RetryPolicy(max_tries=2, backoff=AT_ONCE)(failing(*errors)))
+    assert (job.state, outcomes(job), job.error) == (JobState.FAILED, ["retried", "failed"], "UnspeakableError")
 
 
 async def test_a_cron_job_has_the_tries_that_cron_gives_it(finished: Finished) -> None:
