@@ -222,12 +222,13 @@ class Producer:
         if await self._repeat(move):
             self._book.note_all(ACKNOWLEDGED, names)
             self._moved += [entry.token for entry in entries]
-            with suppress(*ERRORS):
+            with suppress(*ERRORS, UnconfirmedError):
                 await self._forget()
 
     async def _forget(self) -> None:
         if self._moved:
-            await outbox.forget(self._redis, self._moved)
+            # As ``outbox.forget`` does, and confirmed by the replica: a failover would bring the tokens back.
+            await self._confirmed.execute_command("ZREM", keys.OUTBOX_MOVED, *self._moved)
             self._moved.clear()
 
     async def _enqueue(self, each: Planned) -> None:
