@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import time
@@ -19,6 +18,7 @@ from redis.asyncio import Redis
 
 from arqube_local.redis_server import RedisServer
 from arqube_queue.keys import IN_PROGRESS_PREFIX, RETRY_PREFIX
+from builders.door import Door
 from builders.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.timeout(180)
@@ -110,49 +110,11 @@ async def notes(client: ArqRedis) -> list[str]:
     return [note.decode().split(":")[0] for note in await client.lrange("notes", 0, -1)]
 
 
-class Door:
-    """The server at another address, where an answer that holds ``text`` has to wait until ``opened``."""
-
-    def __init__(self, port: int, text: bytes) -> None:
-        self._target = port
-        self._text = text
-        self.opened = asyncio.Event()
-        self._passing: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> Door:
-        self._server = await asyncio.start_server(self._lead, "127.0.0.1", 0)
-        self.port: int = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for each in self._passing:
-            each.cancel()
-        await asyncio.gather(*self._passing, return_exceptions=True)
-
-    async def _lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self._target)
-        for source, sink, answering in ((reader, back, False), (there, writer, True)):
-            self._passing.add(asyncio.create_task(self._pass(source, sink, answering)))
-
-    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, answering: bool) -> None:
-        try:
-            while data := await source.read(65536):
-                if answering and self._text in data:
-                    await self.opened.wait()
-                sink.write(data)
-                await sink.drain()
-        except OSError:
-            pass
-        finally:
-            sink.close()
-
-
 async def test_a_job_whose_lease_came_late_is_left_to_the_worker_that_has_it_now(
     start_worker: Any, ready: Any, arq_client: ArqRedis, eventually: Any, redis_server: RedisServer
 ) -> None:
     """As when the loop, or the machine, stands still between asking for jobs and being told of them."""
-    async with Door(redis_server.address.port, b"late") as door:
+    async with Door(redis_server.address.port, held=b"late") as door:
         first = start_worker(environment={**SHORT, "REDIS_QUEUE_PORT": str(door.port)})
         second = start_worker(environment=SHORT)
         await ready(first, second)

@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from arqube_local.loopback import free_port
 from arqube_local.redis_server import RedisServer, find_binary
 from arqube_queue import keys
+from builders.door import Door
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -255,40 +256,6 @@ async def test_kills_of_redis_under_load_lose_and_repeat_nothing(
     await assert_all_succeeded(await later.client(), jobs, 1)
     await later.close()
     assert sorted(ends.read_text().splitlines()) == sorted(f"{job.job_id}:1" for job in jobs)
-
-
-class Door:
-    """One address that leads to whichever server holds the office at present, as a Service or a DNS name does."""
-
-    def __init__(self, target: int) -> None:
-        self.target = target
-
-    async def __aenter__(self) -> Door:
-        self._server = await asyncio.start_server(self._lead, "127.0.0.1", 0)
-        self.port: int = self._server.sockets[0].getsockname()[1]
-        self._streams: set[asyncio.Task[None]] = set()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for stream in self._streams:
-            stream.cancel()
-        await asyncio.gather(*self._streams, return_exceptions=True)
-
-    async def _lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self.target)
-        for source, sink in ((reader, back), (there, writer)):
-            self._streams.add(asyncio.create_task(self._pass(source, sink)))
-
-    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        try:
-            while data := await source.read(65536):
-                sink.write(data)
-                await sink.drain()
-        except OSError:
-            pass
-        finally:
-            sink.close()
 
 
 async def test_leases_are_renewed_at_the_new_master_while_the_old_one_lives_on(
