@@ -211,7 +211,7 @@ async def seen(cluster: LaptopCluster, members: int) -> bool:
 
 
 async def produce(client: ArqRedis, ledger: Path, enough: asyncio.Event) -> int:
-    """Enqueue short jobs until there are enough; how many. Not until cancelled: Redis may have taken what is cut off."""
+    """Enqueue short jobs until there are enough; how many. If it were cancelled, Redis might have one more."""
     number = 0
     while not enough.is_set():
         await client.enqueue_job("note", str(ledger), number)
