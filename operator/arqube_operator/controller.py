@@ -251,7 +251,7 @@ class Controller:
         """
         live = await self._executor.find(*key)
         if live is None:
-            self._cache.forget_task_queue(key)
+            self._cache.forget_task_queue(key, uid)
             return False
         if self._cache.task_queue(key) is None:
             return False  # Its labels say that it is another operator's by now.

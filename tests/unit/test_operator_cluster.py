@@ -37,8 +37,14 @@ class Lister:
         yield [], str(self._version)
 
 
-def task_queue(version: int, generation: int = 1) -> dict[str, Any]:
-    metadata = {"name": "emails", "namespace": "shop", "resourceVersion": str(version), "generation": generation}
+def task_queue(version: int, generation: int = 1, uid: str = "a") -> dict[str, Any]:
+    metadata = {
+        "name": "emails",
+        "namespace": "shop",
+        "uid": uid,
+        "resourceVersion": str(version),
+        "generation": generation,
+    }
     return {"kind": "TaskQueue", "metadata": metadata}
 
 
@@ -158,6 +164,22 @@ def test_the_answer_to_a_late_write_does_not_bring_a_task_queue_back() -> None:
     cache.put_task_queue(task_queue(3), written=True)
 
     assert cache.task_queue(KEY) is None
+
+
+def test_a_task_queue_that_was_found_gone_is_forgotten_unless_it_was_made_anew_meanwhile() -> None:
+    woken = Woken()
+    cache = ClusterCache(woken)
+    cache.put_task_queue(task_queue(1, uid="a"))
+    cache.put_task_queue(task_queue(3, uid="b"))
+    cache.forget_task_queue(KEY, "a")
+
+    known = cache.task_queue(KEY)
+    assert known is not None
+    assert known.identity.uid == "b"
+
+    cache.forget_task_queue(KEY, "b")
+    assert cache.task_queue(KEY) is None
+    assert [key for key, _ in woken.calls] == [KEY, KEY, KEY]
 
 
 async def test_a_list_forgets_what_went_unseen_and_wakes_its_task_queue() -> None:

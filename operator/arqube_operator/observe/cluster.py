@@ -100,10 +100,12 @@ class ClusterCache:
         if gone or not (same and written):
             self._wake(key, spec_changed=not same)
 
-    def forget_task_queue(self, key: Key) -> None:
-        """Take note that the TaskQueue is gone, which no event has told."""
-        self._versions.pop(("taskqueue", key, ""), None)
-        if self._task_queues.pop(key, None) is not None:
+    def forget_task_queue(self, key: Key, uid: str) -> None:
+        """Take note that the TaskQueue with that uid is gone, which no event has told: one of its name may be there."""
+        known = self._task_queues.get(key)
+        if known is not None and known.identity.uid == uid:
+            del self._task_queues[key]
+            self._versions.pop(("taskqueue", key, ""), None)
             self._wake(key)
 
     def put_deployment(self, body: Mapping[str, Any], *, gone: bool = False) -> None:
