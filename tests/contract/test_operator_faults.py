@@ -22,6 +22,7 @@ from arqube_local.apiserver import WATCH, FakeApiServer, Trouble
 from arqube_local.redis_server import RedisServer
 from arqube_operator.api.crd import custom_resource_definition
 from arqube_operator.kube.client import DEPLOYMENTS, EVENTS, LEASES, PODS, TASK_QUEUES, KubeClient, Resource
+from arqube_queue.connection import RedisAddress
 
 Eventually = Callable[..., Awaitable[Any]]
 
@@ -34,6 +35,8 @@ STILL_S = 3.0
 """Longer than the operator lets counts be old in a status."""
 KOPF_WAITS_S = 3.0
 """How long kopf is kept from its first list; it asks for the kinds of our group before."""
+ANSWER_WAITS_S = 5.0
+"""How long the operator is kept from the answer that a TaskQueue is gone."""
 SLOW_S = 60.0
 """Deadline of what takes a few seconds on an idle machine."""
 
@@ -76,7 +79,7 @@ class Stage:
 
         await eventually(stands_still, within_s=SLOW_S, every_s=0.2)
 
-    async def has(self, replicas: int) -> bool:
+    async def has(self, replicas: int | None) -> bool:
         return await self.replicas() == replicas
 
     async def forgets(self) -> bool:
@@ -87,12 +90,21 @@ class Stage:
         """Whether the operator itself has listed TaskQueues as often: once as it begins, and when kopf has."""
         return f'{{code="200",resource="taskqueues",verb="list"}} {times}.0' in await self.operator.metrics()
 
+    async def has_written_in_vain(self) -> bool:
+        """Whether the operator wrote a status of a TaskQueue that is gone."""
+        return '{code="404",resource="taskqueues/status",verb="patch"}' in await self.operator.metrics()
+
     async def ready(self) -> str:
         """What ``/readyz`` says, with the status before it."""
         try:
             return f"200 {await asyncio.to_thread(self.operator.get, '/readyz')}"
         except urllib.error.HTTPError as error:
             return f"{error.code} {error.read().decode()}"
+
+    async def enqueue(self) -> None:
+        """Give the operator something to tell."""
+        async with RedisAddress("127.0.0.1", self._port).connect() as redis:
+            await redis.zadd(f"faults:{self._port}", {"job": 1})
 
     def log(self) -> list[dict[str, Any]]:
         lines = self.operator.log.read_text().splitlines()
@@ -152,12 +164,30 @@ async def test_a_task_queue_whose_end_nobody_told_gets_no_workers(stage: Stage, 
     await stage.settle(eventually)
     stage.fake.faults.silence_watches()
     await stage.client.delete(TASK_QUEUES, NAMESPACE, NAME)
-    await eventually(lambda: stage.has(None), within_s=SLOW_S)  # type: ignore[arg-type]
+    await eventually(lambda: stage.has(None), within_s=SLOW_S)
     stage.fake.compact()
     _, version = await stage.client.list(DEPLOYMENTS, NAMESPACE)
     stage.fake.faults.let_watches_speak()
 
     assert await made_after(stage, version, stage.forgets, eventually) == 0
+
+
+async def test_a_task_queue_made_anew_while_its_forerunner_is_found_gone_is_seen_to(
+    stage: Stage, eventually: Eventually
+) -> None:
+    await stage.apply()
+    await eventually(lambda: stage.has(1), within_s=SLOW_S)
+    await stage.settle(eventually)
+    stage.fake.faults.silence_watches()
+    stage.fake.faults.begin(Trouble(frozenset({"GET"}), f"/taskqueues/{NAME}$", delay_s=ANSWER_WAITS_S))
+    await stage.client.delete(TASK_QUEUES, NAMESPACE, NAME)
+    await eventually(lambda: stage.has(None), within_s=SLOW_S)
+    await stage.enqueue()
+    await eventually(stage.has_written_in_vain, within_s=SLOW_S)
+    await stage.apply()
+    stage.fake.faults.let_watches_speak()
+
+    await eventually(lambda: stage.has(1), within_s=SLOW_S)
 
 
 @pytest.mark.parametrize("selector", ["shard=a"])

@@ -49,12 +49,13 @@ class Routes:
             trouble = await self._faults.strike(method, request.path)
             if method == WATCH:
                 return await self._route(request, trouble)
-            answer = await self._route(request)
-            if trouble is not None:
-                await asyncio.sleep(trouble.delay_s)
-                if trouble.cut and request.transport is not None:
-                    reset(request.transport)
-            return answer
+            try:
+                return await self._route(request)
+            finally:  # A refusal is an answer too.
+                if trouble is not None:
+                    await asyncio.sleep(trouble.delay_s)
+                    if trouble.cut and request.transport is not None:
+                        reset(request.transport)
         except StatusError as error:
             seconds = error.details.get("retryAfterSeconds")
             headers = {"Retry-After": str(seconds)} if seconds is not None else {}
