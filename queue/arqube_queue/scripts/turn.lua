@@ -341,18 +341,19 @@ local function complete_leases()
   try('PEXPIRE', open, ms(records_life))
 end
 
-local function runs(rank)
+-- Whether the job of that rank runs, or is a suspect that this turn does not want.
+local function is_passed_by(rank)
   local member = call('ZRANGE', queue, rank, rank)[1]
-  return member and call('EXISTS', in_progress .. member) == 1
+  return member and (call('EXISTS', in_progress .. member) == 1 or (not suspects_wanted and is_suspect(member, false)))
 end
 
--- The rank below `high` at which a job that is free follows one that runs. Where all that run stand at the head that is
--- the first free job; else it may be a later one: looks from the head find those before.
-local function end_of_running(high)
+-- The rank below `high` at which a job that is free follows one that is passed by. Where all of those stand at the head
+-- that is the first free job; else it may be a later one: looks from the head find those before.
+local function end_of_passed_by(high)
   local low = 0
   while low < high do
     local middle = math.floor((low + high) / 2)
-    if runs(middle) then low = middle + 1 else high = middle end
+    if is_passed_by(middle) then low = middle + 1 else high = middle end
   end
   return low
 end
@@ -361,7 +362,7 @@ if limit > 0 then
   local rank, left = start, limit
   -- Running jobs stand at the head; begin behind them as long as they do. They become fewer as jobs end: to look at all
   -- of them anew each time would take longer the more there are.
-  if rank > 0 and not runs(rank - 1) then rank = rank > page and end_of_running(rank) or 0 end
+  if rank > 0 and not is_passed_by(rank - 1) then rank = rank > page and end_of_passed_by(rank) or 0 end
   local stop = rank + look
   running = rank
   while left > 0 do

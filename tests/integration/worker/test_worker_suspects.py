@@ -110,6 +110,26 @@ async def test_jobs_whose_workers_were_lost_once_come_back_all_at_once(redis: Re
     assert await take(worker(redis), limit=1000) == (names, False)
 
 
+@pytest.mark.parametrize("suspects", [pytest.param(250, id="few"), pytest.param(1500, id="more than a turn looks at")])
+async def test_however_many_suspects_wait_at_the_head_the_jobs_behind_them_are_found(
+    redis: Redis, suspects: int
+) -> None:
+    await queue(redis, *(f"a{number:04}" for number in range(suspects)), tries=lost(2))
+    await queue(redis, *(f"b{number}" for number in range(6)))
+    us = worker(redis)
+    (held,) = (await us.take((), now_ms=NOW, limit=10)).leases
+    found: list[str] = []
+    ends: list[turns.End] = []
+    for _ in range(4 + suspects // 1000):
+        turn = await us.take(ends, now_ms=NOW, limit=2, suspects=False)
+        found += [lease.job_id for lease in turn.leases]
+        ends = [turns.finish(lease, None) for lease in turn.leases]
+    assert found == [f"b{number}" for number in range(6)]
+    await us.take([turns.finish(held, None)], now_ms=NOW, limit=0)
+    us.look_from_the_head()
+    assert await take(us) == (["a0001"], True)
+
+
 async def test_a_suspect_whose_turn_had_no_answer_is_leased_once_more_and_alone(redis: Redis) -> None:
     await queue(redis, "a", tries=lost(2))
     us = worker(redis)
