@@ -34,8 +34,10 @@ OPERATOR_TESTS: Final = (
 )
 INJECTED_TESTS: Final = ("tests/integration/test_injected_runtime.py::test_it_runs_in_an_image_of_the_matrix",)
 SERVER_TESTS: Final = (
+    "tests/integration/worker/test_worker_burials.py",
     "tests/integration/worker/test_worker_dead_letters.py",
     "tests/integration/worker/test_worker_jobs.py",
+    "tests/integration/worker/test_worker_lifetimes.py",
     "tests/integration/worker/test_worker_records.py",
     "tests/integration/worker/test_worker_turns.py",
     "tests/integration/contrib/test_relay.py",

@@ -6,7 +6,6 @@ found, and what was not tested for the lack of it.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -16,30 +15,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
+from builders.api_servers import ASSETS, REAL_IS_AT_HAND, real_server, run_kubectl
+from builders.operator_process import OperatorProcess
+
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/arqube"
 HELMS = ("helm", "helm3")
 RELEASE, NAMESPACE = "arqube", "arqube-system"
-
-
-def contract_suite() -> ModuleType:
-    """The contract suite's conftest, which starts API servers."""
-    spec = importlib.util.spec_from_file_location("arqube_contract_suite", ROOT / "tests/contract/conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-CONTRACT = contract_suite()
 
 ran_on: list[str] = []
 
@@ -48,8 +35,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if not ran_on:
         return
     missing = [f"no {name} on PATH" for name in HELMS if shutil.which(name) is None]
-    if not CONTRACT.REAL_IS_AT_HAND:
-        missing.append(f"nothing was installed: no kube-apiserver and etcd in {CONTRACT.ASSETS}")
+    if not REAL_IS_AT_HAND:
+        missing.append(f"nothing was installed: no kube-apiserver and etcd in {ASSETS}")
     terminalreporter.write_line(f"chart: {', '.join([*ran_on, *missing])}")
 
 
@@ -140,10 +127,7 @@ class Cluster:
     def run(self, *arguments: str, body: Any = None) -> subprocess.CompletedProcess[str]:
         """Run kubectl; ``body`` is its standard input."""
         without = ("--validate=false",) if arguments[0] == "apply" and not self.describes_itself else ()
-        result: subprocess.CompletedProcess[str] = CONTRACT.run_kubectl(
-            self.kubeconfig, *arguments, *without, body=body
-        )
-        return result
+        return run_kubectl(self.kubeconfig, *arguments, *without, body=body)
 
     def kubectl(self, *arguments: str, body: Any = None) -> str:
         """What kubectl says where it succeeds, warnings included."""
@@ -164,21 +148,21 @@ class Cluster:
 @pytest.fixture(scope="session")
 def api_server(tmp_path_factory: pytest.TempPathFactory, settings_of_helm: None) -> Iterator[Cluster]:
     """One for the whole run, without the TaskQueue definition: the chart is to bring it."""
-    if not CONTRACT.REAL_IS_AT_HAND:
-        pytest.skip(f"no kube-apiserver and etcd in {CONTRACT.ASSETS}")
-    with CONTRACT.real_server(tmp_path_factory.mktemp("real-api-server"), lambda _: None) as server:
+    if not REAL_IS_AT_HAND:
+        pytest.skip(f"no kube-apiserver and etcd in {ASSETS}")
+    with real_server(tmp_path_factory.mktemp("real-api-server"), lambda _: None) as server:
         any_object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "any", "namespace": "default"}}
-        applied = CONTRACT.run_kubectl(server.kubeconfig, "apply", "--dry-run=server", "-f", "-", body=any_object)
+        applied = run_kubectl(server.kubeconfig, "apply", "--dry-run=server", "-f", "-", body=any_object)
         # A build may fail to: objects are then checked by the schemas of test_rendered_objects.py alone.
         describes_itself = applied.returncode == 0
-        ran_on.append(CONTRACT.ran_on[-1] + ("" if describes_itself else " (which serves no OpenAPI)"))
+        ran_on.append(server.name + ("" if describes_itself else " (which serves no OpenAPI)"))
         yield Cluster(server.kubeconfig, describes_itself)
 
 
 @pytest.fixture(scope="session")
-def operator_process(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+def operator_process(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., OperatorProcess]:
     """Makes operators, yet to be started: of a kubeconfig, the name of their Lease, the namespaces they watch."""
-    return partial(CONTRACT.OperatorProcess, tmp_path_factory.mktemp("operators"))
+    return partial(OperatorProcess, tmp_path_factory.mktemp("operators"))
 
 
 @pytest.fixture

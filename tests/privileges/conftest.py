@@ -19,8 +19,11 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.chart.conftest import CHART, CONTRACT, HELMS
+from tests.chart.conftest import CHART, HELMS
 from tests.privileges.permissions import Permission, Request, granted, requests
+
+from builders.api_servers import ASSETS, REAL_IS_AT_HAND, real_server, run_kubectl
+from builders.operator_process import OperatorProcess
 
 ROOT = Path(__file__).parents[2]
 NAME = "arqube-operator"
@@ -40,8 +43,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if not ran_on:
         return
     missing = [] if any(map(shutil.which, HELMS)) else ["nothing was compared: no helm on PATH"]
-    if not CONTRACT.REAL_IS_AT_HAND:
-        missing.append(f"no operator ran: no kube-apiserver and etcd in {CONTRACT.ASSETS}")
+    if not REAL_IS_AT_HAND:
+        missing.append(f"no operator ran: no kube-apiserver and etcd in {ASSETS}")
     terminalreporter.write_line(f"privileges: {', '.join([*ran_on, *missing])}")
 
 
@@ -88,17 +91,16 @@ class Audited:
 
     def kubectl(self, *arguments: str, body: Any = None) -> str:
         """What kubectl, as an administrator, says where it succeeds."""
-        result = CONTRACT.run_kubectl(self.kubeconfig, *arguments, body=body)
+        result = run_kubectl(self.kubeconfig, *arguments, body=body)
         assert result.returncode == 0, f"kubectl {' '.join(arguments)}: {result.stderr}"
-        said: str = result.stdout
-        return said
+        return result.stdout
 
 
 @pytest.fixture(scope="session")
 def audited(tmp_path_factory: pytest.TempPathFactory, settings_of_helm: None) -> Iterator[Audited]:
     """One for the whole run, which checks owner references, as OpenShift does. It has no TaskQueues yet."""
-    if not CONTRACT.REAL_IS_AT_HAND:
-        pytest.skip(f"no kube-apiserver and etcd in {CONTRACT.ASSETS}")
+    if not REAL_IS_AT_HAND:
+        pytest.skip(f"no kube-apiserver and etcd in {ASSETS}")
     folder = tmp_path_factory.mktemp("audited-api-server")
     policy, log = folder / "audit-policy.yaml", folder / "audit.log"
     policy.write_text(json.dumps(POLICY))
@@ -107,8 +109,8 @@ def audited(tmp_path_factory: pytest.TempPathFactory, settings_of_helm: None) ->
         f"--audit-log-path={log}",
         f"--enable-admission-plugins={ENFORCED}",
     )
-    with CONTRACT.real_server(folder, lambda _: None, options) as server:
-        ran_on.append(CONTRACT.ran_on[-1])
+    with real_server(folder, lambda _: None, options) as server:
+        ran_on.append(server.name)
         yield Audited(server.kubeconfig, log)
 
 
@@ -154,12 +156,12 @@ def account(audited: Audited, rendered: Rendered, tmp_path: Path) -> Callable[..
 
 
 @pytest.fixture
-def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., OperatorProcess]]:
     """Starts operators with an account's rights, in the namespaces given, comma-separated, or in all."""
-    started: list[Any] = []
-    make = partial(CONTRACT.OperatorProcess, tmp_path)
+    started: list[OperatorProcess] = []
+    make = partial(OperatorProcess, tmp_path)
 
-    def start(account: Account, namespaces: str = "") -> Any:
+    def start(account: Account, namespaces: str = "") -> OperatorProcess:
         monkeypatch.setenv("ARQUBE_OPERATOR_NAMESPACE", account.namespace)
         started.append(make(account.kubeconfig, NAME, namespaces).start())
         return started[-1]

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
-from tests.chart.conftest import CONTRACT
 from tests.privileges.conftest import ENFORCED, NAME, ROOT
 from tests.privileges.permissions import not_granted, refused, unused
 
 from arqube_local.redis_server import RedisServer
 from arqube_operator.kube.client import DEPLOYMENTS, EVENTS, LEASES, TASK_QUEUES, KubeClient
 from arqube_queue import keys
+from builders.stand_in_workers import StandInWorkers
 
 Eventually = Callable[..., Awaitable[Any]]
 SERVED = "default"
@@ -118,7 +118,7 @@ async def test_the_operator_uses_all_its_permissions_and_is_refused_nothing(
 
         await world.enqueue(20, running=10)
         await world.apply()
-        workers = CONTRACT.StandInWorkers(world.client, world.redis, QUEUE, QUEUE)
+        workers = StandInWorkers(world.client, world.redis, QUEUE, QUEUE)
         await eventually(lambda: len(workers.pods) == 2, within_s=30)
         idle, busy = workers.pods
         workers.busy = {busy: 10}

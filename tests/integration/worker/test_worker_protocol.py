@@ -1,4 +1,4 @@
-"""The protocol as a model of plain dicts beside a real Redis: our workers, plain arq's, clients, and accidents.
+"""The protocol as a model beside a real Redis: our workers, plain arq's, clients, and accidents.
 
 Two workers of ours lease, end, lose, renew and crash in any order; answers get lost, payloads expire, dead letters are
 put back. arq's own client enqueues and aborts, and its Worker takes and ends jobs in between, at the model's time.
@@ -29,9 +29,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from arqube_local.redis_server import RedisServer
 from arqube_queue import dead_letters, heartbeat, job_tries, keys, leases, open_jobs, turns
 from arqube_queue.dead_letters import Outcome
-from arqube_queue.keys import IN_PROGRESS_PREFIX, JOB_PREFIX, RESULT_PREFIX, RETRY_PREFIX
+from arqube_queue.keys import IN_PROGRESS_PREFIX, JOB_PREFIX, RESULT_PREFIX
 from arqube_queue.model import Heartbeat
 from arqube_queue.turns import Death, Lease, Policy, Turns
+from builders.protocol_model import PUT_BACK, Model, read_model
 
 QUEUE = "arq:queue"
 NOW = 1_700_000_000_000
@@ -66,7 +67,7 @@ class Ours:
 
 
 class Protocol(RuleBasedStateMachine):
-    """Jobs by id, as Redis should hold them."""
+    """What happens to both sides, one step after the other."""
 
     server: RedisServer
     now = NOW
@@ -84,15 +85,7 @@ class Protocol(RuleBasedStateMachine):
         self.plain_tasks: dict[str, asyncio.Task[None]] = {}
         self.plain_scores: dict[str, int] = {}  # when they were due
         self.incarnations = 0
-        self.queue: dict[str, int] = {}
-        self.payloads: set[str] = set()
-        self.holders: dict[str, str] = {}
-        self.tries: dict[str, int] = {}
-        self.aborts: set[str] = set()
-        self.results: set[str] = set()
-        self.dead: dict[str, bool] = {}  # whether it has its payload
-        self.open: set[str] = set()  # jobs with recorded tries that have not ended
-        self.recorded: set[str] = set()  # those that ours have ended
+        self.model = Model()
         self.known_elsewhere = False
         self.workers: dict[str, Ours] = {}
 
@@ -133,14 +126,14 @@ class Protocol(RuleBasedStateMachine):
         given = self.loop.run_until_complete(
             self.client.enqueue_job("work", _job_id=job, _defer_by=timedelta(milliseconds=delay))
         )
-        assert (given is None) is (job in self.payloads or job in self.results)
+        assert (given is None) is (job in self.model.payloads or job in self.model.results)
         if given is not None:
-            self.payloads.add(job)
-            self.queue[job] = self.now + delay
+            self.model.payloads.add(job)
+            self.model.queue[job] = self.now + delay
 
     @rule(job=JOBS)
     def forget_result(self, job: str) -> None:
-        self.results.discard(job)
+        self.model.results.discard(job)
         self.sync.delete(RESULT_PREFIX + job)
 
     @rule(job=JOBS)
@@ -150,9 +143,9 @@ class Protocol(RuleBasedStateMachine):
                 await Job(job, self.client).abort(timeout=0, poll_delay=0)
 
         self.loop.run_until_complete(ask())
-        if self.queue.get(job, 0) > self.now and (job in self.payloads or job in self.results):
-            self.queue[job] = 1
-        self.aborts.add(job)
+        if self.model.queue.get(job, 0) > self.now and (job in self.model.payloads or job in self.model.results):
+            self.model.queue[job] = 1
+        self.model.aborts.add(job)
 
     @rule(milliseconds=st.integers(1, 2000))
     def wait(self, milliseconds: int) -> None:
@@ -163,28 +156,14 @@ class Protocol(RuleBasedStateMachine):
     @rule(job=JOBS)
     def retry_dead(self, job: str) -> None:
         outcome = self.loop.run_until_complete(dead_letters.retry(self.redis, QUEUE, [job]))[job]
-        if job not in self.dead:
-            assert outcome is Outcome.MISSING
-        elif not self.dead[job]:
-            assert outcome is Outcome.WITHOUT_PAYLOAD
-        elif job in self.queue or job in self.payloads:
-            assert outcome is Outcome.QUEUED
-        else:
-            assert outcome is Outcome.RETRIED
-            self.remove(job)
-            del self.dead[job]
-            self.results.discard(job)
-            self.payloads.add(job)
-            self.queue[job] = self.now
-            if job in self.recorded:
-                self.recorded.discard(job)
-                self.open.add(job)
+        assert outcome is self.model.retry_dead(job, self.now)
+        if outcome is Outcome.RETRIED:
             self.sync.zadd(QUEUE, {job: self.now}, xx=True)  # It is due by Redis's clock, which is not the model's.
 
     @rule(job=JOBS)
     def purge_dead(self, job: str) -> None:
         purged = self.loop.run_until_complete(dead_letters.purge(self.redis, QUEUE, [job]))
-        assert purged == (self.dead.pop(job, None) is not None)
+        assert purged == (self.model.dead.pop(job, None) is not None)
 
     @rule(known=st.booleans())
     def deploy(self, known: bool) -> None:
@@ -199,21 +178,20 @@ class Protocol(RuleBasedStateMachine):
     @rule(job=JOBS)
     def plain_takes(self, job: str) -> None:
         """arq's ``start_jobs`` and its ``run_job`` as far as the app's code."""
-        free = self.queue.get(job, self.now + 1) <= self.now and job not in self.holders
+        free = self.model.queue.get(job, self.now + 1) <= self.now and job not in self.model.holders
         self.loop.run_until_complete(self.plain.start_jobs([job.encode()]))
         task = self.plain.tasks.pop(job, None)
         assert (task is not None) is free
         if task is None:
             return
-        if job in self.payloads:
-            self.plain_tasks[job], self.plain_scores[job] = task, self.queue[job]
-            self.holders[job] = PLAIN
-            self.tries[job] = self.tries.get(job, 0) + 1
+        if job in self.model.payloads:
+            self.plain_tasks[job], self.plain_scores[job] = task, self.model.queue[job]
+            self.model.holders[job] = PLAIN
+            self.model.tries[job] = self.model.tries.get(job, 0) + 1
             self.loop.run_until_complete(self.plain_runs_it(job))
         else:
             self.loop.run_until_complete(task)
-            self.remove(job)
-            self.results.add(job)
+            self.model.finish(job)
 
     async def plain_runs_it(self, job: str) -> None:
         while job not in self.plain_runs and not self.plain_tasks[job].done():  # noqa: ASYNC110 - arq is on its way
@@ -222,7 +200,7 @@ class Protocol(RuleBasedStateMachine):
     @rule(job=JOBS, end=st.sampled_from(sorted(PLAIN_ENDS)))
     def plain_ends(self, job: str, end: str) -> None:
         """arq's ``finish_job``: it asks nobody whether the job is still its own, so here it always is."""
-        if self.holders.get(job) != PLAIN:
+        if self.model.holders.get(job) != PLAIN:
             return
         run, error = self.plain_runs.pop(job), PLAIN_ENDS[end]
         if error is None:
@@ -231,41 +209,32 @@ class Protocol(RuleBasedStateMachine):
             run.set_exception(error)
         self.loop.run_until_complete(self.plain_tasks.pop(job))
         if end in ("retry", "again"):
-            del self.holders[job]
+            del self.model.holders[job]
             # arq adds to the due time, which a client may have changed meanwhile.
-            self.queue[job] += DEFER_MS + self.now - self.plain_scores[job] if end == "retry" else 0
+            self.model.queue[job] += DEFER_MS + self.now - self.plain_scores[job] if end == "retry" else 0
         else:
-            self.remove(job)
-            self.results.add(job)
-
-    def remove(self, job: str) -> None:
-        for kept in (self.queue, self.holders, self.tries):
-            kept.pop(job, None)
-        self.payloads.discard(job)
-        self.aborts.discard(job)
+            self.model.finish(job)
 
     # -- accidents --
 
     @rule(job=JOBS)
     def lease_ends(self, job: str) -> None:
         """For plain arq, whose leases outlast its runs, this takes a crash."""
-        if self.holders.pop(job, None) == PLAIN:
+        if self.model.holders.pop(job, None) == PLAIN:
             del self.plain_runs[job]
             self.plain_tasks[f"{job} {len(self.plain_tasks)}"] = self.plain_tasks.pop(job)
         self.sync.delete(IN_PROGRESS_PREFIX + job)
 
     @rule(job=JOBS)
     def payload_expires(self, job: str) -> None:
-        self.payloads.discard(job)
+        self.model.payloads.discard(job)
         self.sync.delete(JOB_PREFIX + job)
 
     @rule()
     def settle(self) -> None:
         """What plain arq's workers have ended is no longer open."""
         assert self.loop.run_until_complete(open_jobs.settle(self.redis, QUEUE)) == 0
-        gone = self.open - set(self.queue)
-        self.open -= gone
-        self.recorded |= gone
+        self.model.settle()
 
     @rule(name=WORKERS)
     def crash(self, name: str) -> None:
@@ -292,19 +261,20 @@ class Protocol(RuleBasedStateMachine):
             ours.turns.look_from_the_head()
         running = sorted({lease.job_id for lease in ours.held})
         result = self.take(ours, limit, running, lost)
-        statuses = [self.end(ours, *one) for one in ours.pending]
+        known = ours.patient or self.known_elsewhere
+        statuses = [self.model.end(*one, known=known) for one in ours.pending]
         self.adopt_put_backs(ours)
         token = f"{ours.token}:{ours.number}"
         leased = self.lease(ours, token, limit, result)
         if result is None:
             return
         assert list(zip(result.ended, result.buried, strict=True)) == statuses
-        assert result.to_abort == [job for job in running if job in self.aborts]
+        assert result.to_abort == [job for job in running if job in self.model.aborts]
         for lease in result.leases:
             job = lease.job_id
-            assert (lease.tries, lease.aborted) == (self.tries[job], job in self.aborts)
-            assert (lease.payload is not None) is (job in self.payloads)
-            assert lease.score == self.queue[job]
+            assert (lease.tries, lease.aborted) == (self.model.tries[job], job in self.model.aborts)
+            assert (lease.payload is not None) is (job in self.model.payloads)
+            assert lease.score == self.model.queue[job]
         ours.pending.clear()
         ours.held += result.leases
         ours.number += bool(leased)
@@ -328,53 +298,17 @@ class Protocol(RuleBasedStateMachine):
             except RedisConnectionError:
                 return None
 
-    def end(self, ours: Ours, end: str, lease: Lease, due: int) -> tuple[bool, bool]:
-        """What the script should make of one end: whether it is written, and whether it is a death."""
-        job = lease.job_id
-        holder = self.holders.get(job)
-        mine = holder == lease.token
-        if holder is None:
-            mine = self.tries.get(job) == lease.tries and self.queue.get(job) == lease.score
-        if not mine:
-            return False, False
-        death = end == "bury" or (end == "put back" and not ours.patient and not self.known_elsewhere)
-        if end == "finish" or death:
-            if death:
-                self.dead[job] = job in self.payloads
-            self.remove(job)
-            self.results.add(job)
-            self.open.discard(job)
-            self.recorded.add(job)
-        elif end == "lease again":
-            self.holders[job] = lease.token
-        else:
-            self.holders.pop(job, None)
-            if end == "retry":
-                self.queue[job] = due
-            elif end == "put back":
-                self.queue[job] = -1
-            if end in ("retry", "again") or lease.former is not None:
-                self.open.add(job)
-            else:
-                self.open.discard(job)
-            if end in ("give back", "put back"):
-                self.tries[job] = lease.tries - 1
-                if not self.tries[job]:
-                    del self.tries[job]
-        return True, death
-
     def adopt_put_backs(self, ours: Ours) -> None:
         """How long a job is put back depends on Redis's clock."""
-        for job in [job for job, due in self.queue.items() if due == -1]:
+        for job in [job for job, due in self.model.queue.items() if due == PUT_BACK]:
             due = self.sync.zscore(QUEUE, job)
             assert isinstance(due, float)
             assert self.now + 1000 <= due <= self.now + 10_000
-            self.queue[job] = int(due)
+            self.model.queue[job] = int(due)
 
     def lease(self, ours: Ours, token: str, limit: int, result: turns.Turn | None) -> list[str]:
         """Which jobs a turn has leased: free ones in order, from wherever its search began."""
-        due = [job for score, job in sorted((score, job) for job, score in self.queue.items()) if score <= self.now]
-        free = [job for job in due if self.holders.get(job, token) == token]
+        free = self.model.free(self.now, token)
         if result is not None:
             found = [lease.job_id for lease in result.leases]
         else:
@@ -390,18 +324,14 @@ class Protocol(RuleBasedStateMachine):
                 assert len(found) <= limit
                 begun = free.index(found[0]) if found else len(free)
                 assert found == free[begun : begun + limit], "none in between is passed by"
-        for job in found:
-            if self.holders.get(job) != token:
-                self.holders[job] = token
-                self.tries[job] = self.tries.get(job, 0) + 1
-            self.open.add(job)
+        self.model.lease(found, token)
         return found
 
     @rule(name=WORKERS)
     def renew(self, name: str) -> None:
         held = self.workers[name].held
         states = leases.renew(self.sync, held, lease_ms=15_000)
-        holders = [self.holders.get(lease.job_id) for lease in held]
+        holders = [self.model.holders.get(lease.job_id) for lease in held]
         expected = [
             1 if holder == lease.token else 0 if holder is None else -1
             for lease, holder in zip(held, holders, strict=True)
@@ -412,39 +342,16 @@ class Protocol(RuleBasedStateMachine):
 
     @invariant()
     def redis_agrees(self) -> None:
-        found: dict[str, Any] = {}
-        prefixes = {
-            "holders": IN_PROGRESS_PREFIX,
-            "tries": RETRY_PREFIX,
-            "payloads": JOB_PREFIX,
-            "results": RESULT_PREFIX,
-        }
-        for what, prefix in prefixes.items():
-            values: Any = self.sync.mget([prefix + name for name in NAMES])
-            found[what] = {
-                name: value.decode(errors="replace")
-                for name, value in zip(NAMES, values, strict=True)
-                if value is not None
-            }
-        members: Any = self.sync.zrange(QUEUE, 0, -1, withscores=True)
-        aborts: Any = self.sync.zrange(keys.ABORT, 0, -1)
-        dead: Any = self.sync.zrange(keys.dead_letters(QUEUE), 0, -1)
-        assert found["holders"] == self.holders
-        assert {name: int(count) for name, count in found["tries"].items()} == self.tries
-        assert set(found["payloads"]) == self.payloads
-        assert set(found["results"]) == self.results
-        assert {member.decode(): int(score) for member, score in members} == self.queue
-        assert {member.decode() for member in aborts} == self.aborts
-        letters = {member.decode(): keys.dead_letter(QUEUE, member.decode()) for member in dead}
-        assert {job: bool(self.sync.hget(letter, "payload")) for job, letter in letters.items()} == self.dead
-        open_, records = self.sync.hgetall(keys.open_jobs(QUEUE)), self.sync.hgetall(keys.job_records(QUEUE))
+        assert read_model(self.sync, QUEUE, NAMES) == self.model
+
+    @invariant()
+    def every_record_is_found_by_its_end(self) -> None:
         ends: Any = self.sync.zrange(keys.job_ends(QUEUE), 0, -1)
-        assert {job.decode() for job in open_} == self.open
-        assert {job.decode() for job in records} == {job.decode() for job in ends} == self.recorded
+        assert {job.decode() for job in ends} == self.model.recorded
 
     @invariant()
     def every_payload_is_queued(self) -> None:
-        assert self.payloads <= set(self.queue)
+        assert self.model.payloads <= set(self.model.queue)
 
     def teardown(self) -> None:
         self.loop.run_until_complete(self.leave())

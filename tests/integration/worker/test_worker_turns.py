@@ -1,51 +1,20 @@
-"""The script of a turn, case by case: what it leases, what it refuses, what it keeps of failures and payloads."""
+"""The script of a turn, case by case: what it leases, what it refuses, and how it finds free jobs among many."""
 
 from __future__ import annotations
 
-import json
 import random
-from typing import Any
 
 import pytest
-from arq.connections import ArqRedis
 from redis.asyncio import Redis
 
-from arqube_queue import aborts, heartbeat, keys, payload_life, turns
-from arqube_queue.keys import ABORT, IN_PROGRESS_PREFIX, JOB_PREFIX, RESULT_PREFIX, RETRY_PREFIX
-from arqube_queue.model import Heartbeat
-from arqube_queue.turns import Death, End, Lease, Policy, Turn, Turns
-
-QUEUE = "arq:queue"
-NOW = 1_700_000_000_000
-DAY_MS = 86_400_000
-DEATH = Death("failed", "work", "ValueError: no luck", "Traceback ...", 2, NOW - 7)
-
-
-def worker(redis: Redis, name: str = "us", **policy: Any) -> Turns:
-    return Turns(redis, QUEUE, worker=name, token=name, policy=Policy(**policy))
-
-
-async def take(us: Turns, *ends: End, limit: int = 0, now_ms: int = NOW, **options: Any) -> Turn:
-    return await us.take(ends, now_ms=now_ms, limit=limit, **options)
+from arqube_queue import keys, turns
+from arqube_queue.keys import IN_PROGRESS_PREFIX, JOB_PREFIX, RESULT_PREFIX, RETRY_PREFIX
+from arqube_queue.turns import Lease, Turn, Turns
+from builders.turns import DEATH, NOW, QUEUE, lease_one, take, traces, worker
 
 
 def ids(turn: Turn) -> list[str]:
     return [lease.job_id for lease in turn.leases]
-
-
-async def lease_one(redis: Redis, us: Turns, job_id: str = "a", due: int = NOW, payload: bytes = b"payload") -> Lease:
-    await redis.zadd(QUEUE, {job_id: due})
-    await redis.set(JOB_PREFIX + job_id, payload)
-    (lease,) = (await take(us, limit=1, now_ms=max(NOW, due))).leases
-    return lease
-
-
-async def traces(redis: Redis, job_id: str = "a") -> list[bytes]:
-    """What is left of a job, dead letters apart."""
-    found: list[bytes] = await redis.keys(f"arq:*:{job_id}")
-    if await redis.zscore(QUEUE, job_id) is not None:
-        found.append(b"member")
-    return sorted(found)
 
 
 async def test_a_turn_leases_due_jobs_in_order_and_tells_the_next_due_time(redis: Redis) -> None:
@@ -210,58 +179,6 @@ async def test_aborts_are_told_of_leased_and_of_running_jobs(redis: Redis) -> No
     assert turn.to_abort == ["running"]
 
 
-# -- dead letters --
-
-
-async def test_a_dead_letter_keeps_what_is_needed_to_understand_and_to_repeat(redis: Redis) -> None:
-    us = worker(redis)
-    lease = await lease_one(redis, us, payload=b"\x80\x04payload")
-    turn = await take(us, turns.bury(lease, b"result", DEATH, life_ms=5000))
-    assert (turn.ended, turn.buried) == ([True], [True])
-    assert await traces(redis) == [b"arq:result:a"]
-    (found,) = await redis.zrange(keys.dead_letters(QUEUE), 0, -1, withscores=True)
-    letter: Any = await redis.hgetall(keys.dead_letter(QUEUE, "a"))  # type: ignore[misc]
-    died_ms = letter.pop(b"died_ms")
-    assert found == (b"a", int(died_ms))
-    assert abs(int((await redis.time())[0]) * 1000 - int(died_ms)) < 10_000
-    assert letter == {
-        b"payload": b"\x80\x04payload",
-        b"reason": b"failed",
-        b"function": b"work",
-        b"error": b"ValueError: no luck",
-        b"traceback": b"Traceback ...",
-        b"tries": b"2",
-        b"enqueued_ms": str(NOW - 7).encode(),
-        b"worker": b"us",
-    }
-
-
-async def test_a_dead_letter_without_payload_and_with_odd_text_is_kept_too(redis: Redis) -> None:
-    us = worker(redis)
-    lease = await lease_one(redis, us)
-    await redis.delete(JOB_PREFIX + "a")
-    death = Death("expired", "fünction\udcff", "e" * 9000, "head" + "t" * 99_000, 1, 0)
-    await take(us, turns.bury(lease, None, death))
-    letter: Any = await redis.hgetall(keys.dead_letter(QUEUE, "a"))  # type: ignore[misc]
-    assert letter[b"payload"] == b""
-    assert letter[b"function"].decode() == "fünction?"
-    assert (len(letter[b"error"]), len(letter[b"traceback"])) == (turns.ERROR_LENGTH, turns.TRACEBACK_LENGTH)
-
-
-async def test_dead_letters_are_bounded_by_number_and_age(redis: Redis) -> None:
-    us = worker(redis, dead_letter_max_entries=3)
-    for number in range(6):
-        await take(us, turns.bury(await lease_one(redis, us, f"job{number}"), None, DEATH))
-    assert await redis.zrange(keys.dead_letters(QUEUE), 0, -1) == [b"job3", b"job4", b"job5"]
-    assert len(await redis.keys(keys.dead_letter(QUEUE, "*"))) == 3
-    now_ms = int((await redis.time())[0]) * 1000
-    await redis.zadd(keys.dead_letters(QUEUE), {"job3": now_ms - 61_000, "job4": now_ms - 59_000})
-    us = worker(redis, dead_letter_retention_s=60)
-    await take(us, turns.bury(await lease_one(redis, us, "job6"), None, DEATH))
-    assert await redis.zrange(keys.dead_letters(QUEUE), 0, -1) == [b"job4", b"job5", b"job6"]
-    assert len(await redis.keys(keys.dead_letter(QUEUE, "*"))) == 3
-
-
 # -- many that run --
 
 
@@ -304,127 +221,3 @@ async def test_a_job_that_becomes_free_among_many_that_run_is_found(redis: Redis
         if ours[-1].job_id == lost.job_id:
             break
     assert ours[-1].job_id == lost.job_id
-
-
-# -- unknown functions --
-
-
-async def sighted(redis: Redis, us: Turns, *, before_s: float) -> Lease:
-    """A lease of a job that was met that long ago."""
-    lease = await lease_one(redis, us)
-    seconds, microseconds = await redis.time()
-    first = int(seconds * 1000 + microseconds // 1000 - before_s * 1000)
-    await redis.hset(keys.unknown_functions(QUEUE), "a", str(first))  # type: ignore[misc]
-    return lease
-
-
-@pytest.mark.parametrize(
-    ("before_s", "delay_ms"),
-    [
-        pytest.param(0, 1000, id="soon again at first"),
-        pytest.param(5, 5000, id="later with time"),
-        pytest.param(200, 10_000, id="but never much later"),
-    ],
-)
-async def test_a_job_of_an_unknown_function_is_put_back(redis: Redis, before_s: float, delay_ms: int) -> None:
-    us = worker(redis)
-    lease = await sighted(redis, us, before_s=before_s)
-    turn = await take(us, turns.put_back(lease, b"result", DEATH))
-    assert (turn.ended, turn.buried) == ([True], [False])
-    assert await redis.exists(RETRY_PREFIX + "a", IN_PROGRESS_PREFIX + "a", RESULT_PREFIX + "a") == 0
-    due = await redis.zscore(QUEUE, "a")
-    assert due is not None
-    assert NOW + delay_ms <= due < NOW + delay_ms + 1000
-    (again,) = (await take(us, limit=1, now_ms=int(due))).leases
-    await take(us, turns.finish(again, None))
-    assert await redis.exists(keys.unknown_functions(QUEUE)) == 0, "nothing is left of it once it is done"
-
-
-async def test_it_is_buried_when_nobody_knew_the_function_for_the_whole_grace(redis: Redis) -> None:
-    us = worker(redis, unknown_function_grace_s=60)
-    turn = await take(us, turns.put_back(await sighted(redis, us, before_s=61), b"result", DEATH))
-    assert (turn.ended, turn.buried) == ([True], [True])
-    assert await traces(redis) == [b"arq:result:a"]
-    assert await redis.zrange(keys.dead_letters(QUEUE), 0, -1) == [b"a"]
-    assert await redis.exists(keys.unknown_functions(QUEUE)) == 0
-
-
-async def test_it_is_not_while_a_living_worker_knows_it(redis: Redis) -> None:
-    us = worker(redis, unknown_function_grace_s=60)
-    await redis.hset(keys.heartbeats(QUEUE), "odd", b"no heartbeat")  # type: ignore[misc]
-    await heartbeat.write(redis, QUEUE, Heartbeat("they", 0, 10, 10, functions=("other", "work")))
-    turn = await take(us, turns.put_back(await sighted(redis, us, before_s=61), b"result", DEATH))
-    assert turn.buried == [False]
-    stale = json.dumps({"functions": ["work"]})
-    await redis.hset(keys.heartbeats(QUEUE), "they", f"1000 {stale}")  # type: ignore[misc]
-    await redis.zadd(QUEUE, {"a": NOW})
-    (lease,) = (await take(us, limit=1)).leases
-    assert (await take(us, turns.put_back(lease, b"result", DEATH))).buried == [True]
-
-
-@pytest.mark.parametrize("function", ["work", "app.mails:work-now", "arbeit_für_später", 'of "quotes"', "a\\b"])
-async def test_it_is_soon_due_again_while_a_living_worker_knows_it(redis: Redis, function: str) -> None:
-    us = worker(redis, unknown_function_grace_s=60)
-    for name, functions in (("first", ("other",)), ("they", ("other", function)), ("last", ())):
-        await heartbeat.write(redis, QUEUE, Heartbeat(name, 0, 10, 10, functions=functions))
-    await take(us, turns.put_back(await sighted(redis, us, before_s=200), b"result", DEATH._replace(function=function)))
-    assert await redis.zscore(QUEUE, "a") == NOW + 1000
-
-
-# -- payloads --
-
-
-@pytest.mark.parametrize(
-    ("options", "kept"),
-    [
-        pytest.param({}, True, id="arq's default life"),
-        pytest.param({"_defer_by": 7200}, True, id="arq's default life of a deferred job"),
-        pytest.param({"_expires": 7200}, False, id="a life that the producer has set"),
-        pytest.param({"_expires": 7200, "_defer_by": 3600}, False, id="one set for a deferred job"),
-        pytest.param({"_expires": 2 * 86_400}, False, id="one longer than the default"),
-    ],
-)
-async def test_which_payloads_are_kept_when_a_retry_is_deferred(
-    redis: Redis, arq_client: ArqRedis, options: dict[str, Any], kept: bool
-) -> None:
-    await arq_client.enqueue_job("work", _job_id="a", **options)
-    us = worker(redis)
-    (lease,) = (await take(us, limit=1, now_ms=2 * NOW)).leases
-    await take(us, turns.requeue(lease, due_ms=2 * NOW))
-    assert (await redis.pttl(JOB_PREFIX + "a") == -1) is kept
-
-
-async def test_payloads_of_an_old_backlog_are_kept_page_by_page(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(payload_life, "LOOK", 4)
-    seconds, microseconds = await redis.time()
-    now_ms = seconds * 1000 + microseconds // 1000
-    expected = {}
-    for number in range(14):
-        hours, own = (20, number % 3 == 0) if number < 10 else (3, False)
-        due = now_ms - hours * 3_600_000 + number
-        await redis.zadd(QUEUE, {f"{number:02}": due})
-        left = due + DAY_MS - now_ms
-        await redis.psetex(JOB_PREFIX + f"{number:02}", left - 1_000_000 if own else left, b"payload")
-        expected[f"{number:02}"] = number < 10 and not own
-    first, calls = 0, 0
-    while True:
-        first, calls = await payload_life.keep_payloads(redis, QUEUE, first=first), calls + 1
-        if not first:
-            break
-    assert calls == 3
-    assert {name: await redis.pttl(JOB_PREFIX + name) == -1 for name in expected} == expected
-
-
-async def test_requests_to_abort_jobs_that_are_long_over_are_forgotten_some_at_a_time(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(aborts, "LOOK", 3)
-    seconds, _ = await redis.time()
-    old_ms, recent_ms = seconds * 1000 - DAY_MS - 1000, seconds * 1000
-    await redis.zadd(ABORT, {f"over-{number}": old_ms + number for number in range(4)})
-    await redis.zadd(ABORT, {"waiting": old_ms, "recent": recent_ms})
-    await redis.set(JOB_PREFIX + "waiting", b"payload")
-
-    assert await aborts.forget_old(redis) == 2
-    assert await aborts.forget_old(redis) == 2
-    assert await redis.zrange(ABORT, 0, -1) == [b"waiting", b"recent"]

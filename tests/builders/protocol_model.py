@@ -1,0 +1,158 @@
+"""A queue as plain dicts: what a worker's steps should make of it, and the same as it is read from a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis import Redis
+
+from arqube_queue import keys
+from arqube_queue.dead_letters import Outcome
+from arqube_queue.keys import IN_PROGRESS_PREFIX, JOB_PREFIX, RESULT_PREFIX, RETRY_PREFIX
+from arqube_queue.turns import Lease
+
+PUT_BACK = -1
+"""The due time of a job that was put back, before Redis's clock has told it."""
+
+
+@dataclass
+class Model:
+    """Jobs by id, as Redis holds them."""
+
+    queue: dict[str, int] = field(default_factory=dict)
+    """When they are due."""
+    payloads: set[str] = field(default_factory=set)
+    holders: dict[str, str] = field(default_factory=dict)
+    """The tokens of their leases."""
+    tries: dict[str, int] = field(default_factory=dict)
+    aborts: set[str] = field(default_factory=set)
+    results: set[str] = field(default_factory=set)
+    dead: dict[str, bool] = field(default_factory=dict)
+    """Whether the dead letter has its payload."""
+    open: set[str] = field(default_factory=set)
+    """Those with recorded tries that have not ended."""
+    recorded: set[str] = field(default_factory=set)
+    """Those that ours have ended."""
+
+    def remove(self, job: str) -> None:
+        """Forget a job that is over."""
+        for kept in (self.queue, self.holders, self.tries):
+            kept.pop(job, None)
+        self.payloads.discard(job)
+        self.aborts.discard(job)
+
+    def finish(self, job: str) -> None:
+        """Forget it but for its result."""
+        self.remove(job)
+        self.results.add(job)
+
+    def free(self, now: int, token: str) -> list[str]:
+        """Which jobs a turn with this token may lease, the earliest first."""
+        due = [job for score, job in sorted((score, job) for job, score in self.queue.items()) if score <= now]
+        return [job for job in due if self.holders.get(job, token) == token]
+
+    def lease(self, jobs: Iterable[str], token: str) -> None:
+        """Lease them; those that the token holds already are not tried once more."""
+        for job in jobs:
+            if self.holders.get(job) != token:
+                self.holders[job] = token
+                self.tries[job] = self.tries.get(job, 0) + 1
+            self.open.add(job)
+
+    def end(self, end: str, lease: Lease, due: int, *, known: bool) -> tuple[bool, bool]:
+        """End a run; whether that is written, and whether it is a death.
+
+        A job that is put back dies of it unless its function is ``known``, or might be.
+        """
+        job = lease.job_id
+        if not self._is_of(job, lease):
+            return False, False
+        death = end == "bury" or (end == "put back" and not known)
+        if end == "finish" or death:
+            if death:
+                self.dead[job] = job in self.payloads
+            self.finish(job)
+            self.open.discard(job)
+            self.recorded.add(job)
+        elif end == "lease again":
+            self.holders[job] = lease.token
+        else:
+            self.holders.pop(job, None)
+            if end == "retry":
+                self.queue[job] = due
+            elif end == "put back":
+                self.queue[job] = PUT_BACK
+            if end in ("retry", "again") or lease.former is not None:
+                self.open.add(job)
+            else:
+                self.open.discard(job)
+            if end in ("give back", "put back"):
+                self.tries[job] = lease.tries - 1
+                if not self.tries[job]:
+                    del self.tries[job]
+        return True, death
+
+    def _is_of(self, job: str, lease: Lease) -> bool:
+        """Whether the job is still the lease's: held, or let go of while nobody took it."""
+        holder = self.holders.get(job)
+        if holder is None:
+            return self.tries.get(job) == lease.tries and self.queue.get(job) == lease.score
+        return holder == lease.token
+
+    def retry_dead(self, job: str, now: int) -> Outcome:
+        """Put a dead letter's job back to its queue."""
+        if job not in self.dead:
+            return Outcome.MISSING
+        if not self.dead[job]:
+            return Outcome.WITHOUT_PAYLOAD
+        if job in self.queue or job in self.payloads:
+            return Outcome.QUEUED
+        self.remove(job)
+        del self.dead[job]
+        self.results.discard(job)
+        self.payloads.add(job)
+        self.queue[job] = now
+        if job in self.recorded:
+            self.recorded.discard(job)
+            self.open.add(job)
+        return Outcome.RETRIED
+
+    def settle(self) -> None:
+        """Count open jobs that have left the queue as ended."""
+        gone = self.open - set(self.queue)
+        self.open -= gone
+        self.recorded |= gone
+
+
+def read_model(redis: Redis, queue: str, jobs: Iterable[str]) -> Model:
+    """What a Redis holds of these jobs, of one queue."""
+
+    def values(prefix: str) -> dict[str, str]:
+        found: Any = redis.mget([prefix + job for job in jobs])
+        return {
+            job: value.decode(errors="replace") for job, value in zip(jobs, found, strict=True) if value is not None
+        }
+
+    def members(key: str) -> dict[str, int]:
+        found: Any = redis.zrange(key, 0, -1, withscores=True)
+        return {member.decode(): int(score) for member, score in found}
+
+    def fields(key: str) -> set[str]:
+        found: Any = redis.hkeys(key)
+        return {name.decode() for name in found}
+
+    return Model(
+        queue=members(queue),
+        payloads=set(values(JOB_PREFIX)),
+        holders=values(IN_PROGRESS_PREFIX),
+        tries={job: int(count) for job, count in values(RETRY_PREFIX).items()},
+        aborts=set(members(keys.ABORT)),
+        results=set(values(RESULT_PREFIX)),
+        dead={
+            job: bool(redis.hget(keys.dead_letter(queue, job), "payload")) for job in members(keys.dead_letters(queue))
+        },
+        open=fields(keys.open_jobs(queue)),
+        recorded=fields(keys.job_records(queue)),
+    )
