@@ -295,7 +295,9 @@ class Turns:
         if limit > 0 and self._until_look == 0 and self._looked == 0:
             self._start = 0
         start = 0 if self._unanswered else self._start
-        flat: list[Argument] = [now_ms, token, self._lease_ms, limit, start, LOOK, PAGE, int(suspects)]
+        flat: list[Argument] = [now_ms, token, self._lease_ms, limit, start, LOOK, PAGE]
+        # A turn of its own is not one in which the leases of an unanswered one are to be found.
+        flat.append(int(suspects and not self._unanswered))
         flat += self._settings
         counted, count = len(flat), 0
         flat.append(count)

@@ -12,22 +12,18 @@ from arq.connections import ArqRedis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from arqube_local.redis_server import RedisServer
 from arqube_queue import job_tries, keys, turns
-from arqube_queue.turns import Death, Lease, Policy, Turn, Turns
+from arqube_queue.turns import Lease, Turn, Turns
+from builders.turns import DEATH, NOW, QUEUE, worker
 
-QUEUE = "arq:queue"
-NOW = 1_700_000_000_000
 LOST = '[{number},"pod",1]'
 RETRIED = job_tries.ended_try(1, '"pod"', 1, 2, "retried")
 RETURNED = job_tries.ended_try(1, '"pod"', 1, 2, "returned")
 LIKE_LOST = job_tries.ended_try(1, '"pod"', 1, 2, "retried", "7]\n[1,7]")
 MAX_TRIES = 5
-
-
-def worker(redis: Redis, name: str = "us") -> Turns:
-    return Turns(redis, QUEUE, worker=name, token=name, policy=Policy())
 
 
 async def take(us: Turns, limit: int = 10, **options: Any) -> tuple[list[str], bool]:
@@ -130,15 +126,40 @@ async def test_however_many_suspects_wait_at_the_head_the_jobs_behind_them_are_f
     assert await take(us) == (["a0001"], True)
 
 
-async def test_a_suspect_whose_turn_had_no_answer_is_leased_once_more_and_alone(redis: Redis) -> None:
+async def take_unanswered(us: Turns, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = turns._TURN
+
+    async def unanswered(*arguments: Any) -> None:
+        await real(*arguments)
+        raise RedisConnectionError("the answer got lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(turns, "_TURN", unanswered)
+        with pytest.raises(RedisConnectionError):
+            await us.take((), now_ms=NOW, limit=10)
+
+
+async def test_a_suspect_whose_turn_had_no_answer_is_leased_once_more_and_alone(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await queue(redis, "a", tries=lost(2))
     us = worker(redis)
-    await us.take((), now_ms=NOW, limit=10)
-    again = worker(redis)  # The token is the same, as after a turn without an answer.
+    await take_unanswered(us, monkeypatch)
     await queue(redis, "b", "c")
-    turn = await again.take((), now_ms=NOW, limit=10)
+    turn = await us.take((), now_ms=NOW, limit=10)
     assert ([lease.job_id for lease in turn.leases], turn.suspect, turn.more) == (["a"], True, True)
     assert (turn.leases[0].tries, turn.leases[0].former) == (3, lost(2).encode())
+
+
+async def test_jobs_whose_turn_had_no_answer_come_before_a_suspect(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await queue(redis, "b", "c")
+    us = worker(redis)
+    await take_unanswered(us, monkeypatch)
+    await queue(redis, "a", tries=lost(2))
+    assert await take(us) == (["b", "c"], False)
+    assert await take(us) == (["a"], True)
 
 
 async def test_a_worker_runs_one_suspect_at_a_time_and_others_beside_it(
@@ -205,8 +226,7 @@ class Fleet:
             if lease.tries > MAX_TRIES + (kind == "reads"):
                 runs.remove((lease, taken.suspect))
                 self.buried.add(lease.job_id)
-                death = Death("tries_exhausted", "", "", "", lease.tries, 0)
-                await self.turns[number].take([turns.bury(lease, None, death)], now_ms=NOW, limit=0)
+                await self.turns[number].take([turns.bury(lease, None, DEATH)], now_ms=NOW, limit=0)
             elif kind in ("reads", "begins"):
                 await self.die(number, lease.job_id)
                 return
