@@ -47,22 +47,23 @@ async def test_a_job_that_ends_its_workers_takes_no_other_with_it(
     bad = await poison(arq_client)
     after = [await arq_client.enqueue_job("nap", 0.3) for _ in range(SLOTS)]
     workers: list[WorkerProcess] = [start_worker(environment=CROWDED) for _ in range(count)]
-    ended = 0
+    ended: list[WorkerProcess] = []
 
     async def all_are_over() -> bool:
         """Starts ended workers anew, as a kubelet does."""
-        nonlocal ended
         for number, worker in enumerate(workers):
             if worker.process.poll() is not None:
                 assert worker.process.returncode in (9, -signal.SIGKILL), worker.text
-                ended += 1
+                ended.append(worker)
                 workers[number] = start_worker(environment=CROWDED)
         return not await redis.zcard(default_queue_name)
 
     await eventually(all_are_over, within_s=240)
     (told,) = (await dead_letters.read_page(redis, default_queue_name)).letters
     assert (told.job_id, told.reason) == (bad, "tries_exhausted")
-    assert ended == deaths
+    assert len(ended) == deaths
+    warnings = [worker.logged("the last two workers that took this job were lost") for worker in ended]
+    assert [lines[-1]["job_id"] for lines in warnings if lines] == [bad] * (deaths - 2), "the culprit is the last named"
     tries = [await Job(job.job_id, arq_client).result(timeout=1) for job in (*before, *after) if job is not None]
     assert len(tries) == len(before) + len(after)
     assert max(tries) <= 3, "the job that ends workers costs another two tries at most"
