@@ -7,15 +7,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from arq.jobs import serialize_result
 from redis import Redis
 
-from arqube_queue import job_tries, keys
+from arqube_queue import job_tries, keys, turns
 from arqube_queue.dead_letters import Outcome
 from arqube_queue.keys import IN_PROGRESS_PREFIX, JOB_PREFIX, RESULT_PREFIX, RETRY_PREFIX
-from arqube_queue.turns import Lease
+from arqube_queue.turns import Death, Lease
 
 PUT_BACK = -1
 """The due time of a job that was put back, before Redis's clock has told it."""
+_DEATH = Death("failed", "work", "ValueError", "", 1, 0)
+_RESULT = serialize_result("work", (), {}, 1, 0, True, None, 0, 0, "", "", job_id="")
+_TRY = job_tries.ended_try(1, '"us"', 1, 2, "retried")
+_RECORD = "\n".join((job_tries.ending('"work"', 1, "failed"), _TRY))
 
 
 @dataclass
@@ -149,6 +154,24 @@ class Model:
 def ends_told(lines: bytes | None) -> list[bool]:
     """Of each try of these lines, whether its end was told."""
     return [len(json.loads(line)) > 3 for line in (lines or b"").splitlines()]
+
+
+def told(end: str, lease: Lease, due: int) -> turns.End:
+    """How a worker tells of such an end."""
+    match end:
+        case "finish":
+            return turns.finish(lease, _RESULT, record=_RECORD, life_ms=3_600_000)
+        case "bury":
+            return turns.bury(lease, _RESULT, _DEATH, record=_RECORD, life_ms=3_600_000)
+        case "retry":
+            return turns.requeue(lease, record=_TRY, due_ms=due)
+        case "again":
+            return turns.requeue(lease, record=_TRY)
+        case "give back":
+            return turns.give_back(lease)
+        case "put back":
+            return turns.put_back(lease, _RESULT, _DEATH, record=_RECORD, life_ms=3_600_000)
+    return turns.lease_again(lease)
 
 
 def read_model(redis: Redis, queue: str, jobs: Iterable[str]) -> Model:

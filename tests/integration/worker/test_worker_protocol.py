@@ -18,7 +18,7 @@ import arq.jobs
 import arq.worker
 import pytest
 from arq.connections import ArqRedis
-from arq.jobs import Job, serialize_result
+from arq.jobs import Job
 from arq.worker import JobExecutionFailed, Retry, RetryJob
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -27,12 +27,12 @@ from redis import Redis as SyncRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from arqube_local.redis_server import RedisServer
-from arqube_queue import dead_letters, heartbeat, job_tries, keys, leases, open_jobs, turns
+from arqube_queue import dead_letters, heartbeat, keys, leases, open_jobs, turns
 from arqube_queue.dead_letters import Outcome
 from arqube_queue.keys import IN_PROGRESS_PREFIX, JOB_PREFIX, RESULT_PREFIX, RETRY_PREFIX
 from arqube_queue.model import Heartbeat
-from arqube_queue.turns import Death, Lease, Policy, Turns
-from builders.protocol_model import PUT_BACK, Model, read_model
+from arqube_queue.turns import Lease, Policy, Turns
+from builders.protocol_model import PUT_BACK, Model, read_model, told
 
 QUEUE = "arq:queue"
 NOW = 1_700_000_000_000
@@ -40,11 +40,7 @@ NAMES = [f"job{number}" for number in range(6)]
 JOBS = st.sampled_from(NAMES)
 WORKERS = st.sampled_from(["first", "second"])
 ENDS = st.sampled_from(["finish", "bury", "retry", "again", "give back", "put back", "lease again"])
-DEATH = Death("failed", "work", "ValueError", "", 1, 0)
-RESULT = serialize_result("work", (), {}, 1, 0, True, None, 0, 0, "", QUEUE, job_id="")
-TRY = job_tries.ended_try(1, '"us"', 1, 2, "retried")
 LOST = '[1,"gone",1]\n[2,"gone",1]'
-RECORD = "\n".join((job_tries.ending('"work"', 1, "failed"), TRY))
 PLAIN = "1"
 DEFER_MS = 5
 PLAIN_ENDS: dict[str, BaseException | None] = {
@@ -299,7 +295,7 @@ class Protocol(RuleBasedStateMachine):
         with pytest.MonkeyPatch.context() as patch:
             if lost:
                 patch.setattr(turns, "_TURN", broken)
-            ends = [make(end, lease, due) for end, lease, due in ours.pending]
+            ends = [told(*one) for one in ours.pending]
             try:
                 return self.loop.run_until_complete(
                     ours.turns.take(ends, now_ms=self.now, limit=limit, running=running, suspects=suspects)
@@ -375,23 +371,6 @@ class Protocol(RuleBasedStateMachine):
         await asyncio.gather(*self.plain_tasks.values(), return_exceptions=True)
         await self.redis.aclose()
         await self.client.aclose(close_connection_pool=True)
-
-
-def make(end: str, lease: Lease, due: int) -> turns.End:
-    match end:
-        case "finish":
-            return turns.finish(lease, RESULT, record=RECORD, life_ms=3_600_000)
-        case "bury":
-            return turns.bury(lease, RESULT, DEATH, record=RECORD, life_ms=3_600_000)
-        case "retry":
-            return turns.requeue(lease, record=TRY, due_ms=due)
-        case "again":
-            return turns.requeue(lease, record=TRY)
-        case "give back":
-            return turns.give_back(lease)
-        case "put back":
-            return turns.put_back(lease, RESULT, DEATH, record=RECORD, life_ms=3_600_000)
-    return turns.lease_again(lease)
 
 
 @pytest.mark.timeout(400)
