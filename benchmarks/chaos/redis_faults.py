@@ -20,6 +20,7 @@ from benchmarks.chaos.faults import ONLY_AOF, ONLY_SENTINEL, Catalogue, Explains
 from benchmarks.chaos.queues import LEASE_S
 from benchmarks.chaos.redis_setups import MASTER
 from benchmarks.chaos.stage import Stage
+from benchmarks.redis_commands import execute
 
 REDIS_FAULTS: Final = Catalogue()
 FAILOVER_S: Final = 20.0
@@ -81,7 +82,7 @@ async def paused(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
     (server,) = stage.redis.servers
     seconds = chance.uniform(0.5, 3.0)
     async with _direct(stage, server) as redis:
-        await redis.execute_command("CLIENT", "PAUSE", int(seconds * 1000), "ALL")
+        await execute(redis, "CLIENT", "PAUSE", int(seconds * 1000), "ALL")
     yield ()
     await asyncio.sleep(seconds)
 
@@ -90,9 +91,9 @@ async def paused(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
 async def paused_briefly(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
     """Far shorter than a lease, so it must cost nothing."""
     async with _direct(stage, await stage.redis.primary()) as redis:
-        await redis.execute_command("CLIENT", "PAUSE", 2_000, "WRITE")
+        await execute(redis, "CLIENT", "PAUSE", 2_000, "WRITE")
         yield ()
-        await redis.execute_command("CLIENT", "UNPAUSE")
+        await execute(redis, "CLIENT", "UNPAUSE")
 
 
 @REDIS_FAULTS.fault("redis: CLIENT KILL of all", Part.REDIS, Explains.RUNS)
@@ -100,7 +101,7 @@ async def disconnected(stage: Stage, chance: random.Random) -> AsyncIterator[Vic
     """Every client's connection is closed."""
     async with _direct(stage, await stage.redis.primary()) as redis:
         for kind in ("normal", "pubsub"):
-            await redis.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+            await execute(redis, "CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
         yield ()
 
 
@@ -122,10 +123,10 @@ async def read_only(stage: Stage, chance: random.Random) -> AsyncIterator[Victim
     """It becomes a replica of a server that is not there: it keeps what it has, and refuses writes."""
     (server,) = stage.redis.servers
     async with _direct(stage, server) as redis:
-        await redis.execute_command("REPLICAOF", "127.0.0.1", 1)
+        await execute(redis, "REPLICAOF", "127.0.0.1", 1)
     yield ()
     async with _direct(stage, server) as redis:
-        await redis.execute_command("REPLICAOF", "NO", "ONE")
+        await execute(redis, "REPLICAOF", "NO", "ONE")
 
 
 @REDIS_FAULTS.fault("redis: busy in a script", Part.REDIS, Explains.RUNS, setups=ONLY_AOF)
@@ -135,7 +136,7 @@ async def busy(stage: Stage, chance: random.Random) -> AsyncIterator[Victims]:
     async with _direct(stage, server) as redis:
         await redis.config_set("busy-reply-threshold", 100)
         with suppress(RedisError, OSError, TimeoutError):
-            await redis.execute_command("EVAL", BUSY, 0, chance.choice((1, 2)))
+            await execute(redis, "EVAL", BUSY, 0, chance.choice((1, 2)))
     yield ()
 
 
@@ -176,7 +177,7 @@ async def handed_over(stage: Stage, chance: random.Random) -> AsyncIterator[Vict
     former = await stage.redis.primary()
     async with RedisAddress("127.0.0.1", stage.redis.sentinels[0]).connect(timeout_s=2.0) as sentinel:
         with suppress(RedisError):  # NOGOODSLAVE, INPROG: soon after another failover
-            await sentinel.execute_command("SENTINEL", "FAILOVER", MASTER)
+            await execute(sentinel, "SENTINEL", "FAILOVER", MASTER)
     yield ()
     await _other_primary(stage, former)
     await stage.redis.until_whole()

@@ -20,6 +20,7 @@ from arqube_local.redis_server import RedisServer, find_binary
 from arqube_queue.connection import RedisAddress
 from benchmarks.chaos.faults import NothingToStrikeError, Setup
 from benchmarks.chaos.proxy import Proxy, proxy_to
+from benchmarks.redis_commands import execute
 
 MASTER: Final = "chaos"
 SENTINELS: Final = 3
@@ -77,7 +78,7 @@ class RedisUnderTest:
         for port in self.sentinels:
             with suppress(RedisError, OSError):
                 async with RedisAddress("127.0.0.1", port).connect(timeout_s=1) as sentinel:
-                    _, told = await sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
+                    _, told = await execute(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
                     return next(each for each in self.servers if each.address.port == int(told))
         raise NothingToStrikeError("no sentinel tells who is the primary")
 
@@ -111,7 +112,7 @@ class RedisUnderTest:
     async def _is_whole(self) -> bool:
         with suppress(RedisError, OSError, NothingToStrikeError, TimeoutError):
             async with self.direct(await self.primary(), timeout_s=1) as client:
-                role, *_ = await client.execute_command("ROLE")
+                role, *_ = await execute(client, "ROLE")
                 if role != b"master":
                     return False
                 if not self.confirmations:
@@ -188,8 +189,8 @@ async def _until_watched(redis: RedisUnderTest) -> None:
         async with RedisAddress("127.0.0.1", port).connect() as sentinel:
             while True:
                 with suppress(RedisError, OSError):
-                    replicas = await sentinel.execute_command("SENTINEL", "REPLICAS", MASTER)
-                    others = await sentinel.execute_command("SENTINEL", "SENTINELS", MASTER)
+                    replicas = await execute(sentinel, "SENTINEL", "REPLICAS", MASTER)
+                    others = await execute(sentinel, "SENTINEL", "SENTINELS", MASTER)
                     if len(replicas) == len(redis.servers) - 1 and len(others) == len(redis.sentinels) - 1:
                         break
                 if time.monotonic() > deadline:

@@ -96,7 +96,7 @@ async def read_redis(redis: Redis, queues: tuple[Queue, ...]) -> RedisRemains:
             page = ids[first : first + PAGE]
             async with redis.pipeline(transaction=False) as pipe:
                 for job_id in page:
-                    pipe.hmget(keys.dead_letter(queue.key, job_id), "reason", "payload")
+                    pipe.hmget(keys.dead_letter(queue.key, job_id), ["reason", "payload"])
                 for job_id, (reason, payload) in zip(page, await pipe.execute(), strict=True):
                     letters[job_id] = Letter((reason or b"").decode(), digest(payload or b""))
     known = {keys.dead_letter(queue.key, job_id) for queue in queues for job_id in letters} | lists

@@ -30,7 +30,7 @@ async def read(database_url: str, redis_url: str) -> Records:
     finally:
         await connection.close()
     async with Redis.from_url(redis_url) as redis:
-        starts = await redis.hgetall(STARTS)  # type: ignore[misc]
+        starts = await redis.hgetall(STARTS)
     return Records(
         users=frozenset(row["email"] for row in users),
         mails=[row["recipient"] for row in mails],

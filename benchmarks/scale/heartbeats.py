@@ -75,7 +75,8 @@ async def _measure_size(
         try:
 
             async def all_beat() -> bool:
-                return fleet.pods == workers and await redis.hlen(f"arqube:{QUEUE}:heartbeats") == workers
+                beating: int = await redis.hlen(f"arqube:{QUEUE}:heartbeats")  # type: ignore[misc]
+                return fleet.pods == beating == workers
 
             await until(all_beat, f"{workers} workers write heartbeats", timeout_s=TIMEOUT_S)
             # A pass with all of them, and the statuses that come of it.

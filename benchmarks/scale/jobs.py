@@ -20,6 +20,7 @@ from arqube_local.redis_server import RedisServer
 from arqube_queue import job_records, job_tries, keys, payload_life, turns
 from arqube_queue.snapshot import SnapshotQuery, read_snapshots
 from arqube_queue.turns import Death, End, Lease, Policy, Turns
+from benchmarks.redis_commands import execute
 from benchmarks.scale.commands import arqube
 from benchmarks.scale.redis_costs import Cost, cost, memory_bytes
 
@@ -115,7 +116,7 @@ class _Queue:
         for first in range(present, size, CHUNK):
             last = min(first + CHUNK, size) - 1
             arguments = (first, last, died_ms, self._payload, traceback)
-            await self._redis.eval(_BURY, 2, name, keys.dead_letter(QUEUE, ""), *arguments)
+            await execute(self._redis, "EVAL", _BURY, 2, name, keys.dead_letter(QUEUE, ""), *arguments)
         added = await self._redis.zcard(name) - present
         figures = {
             "dead_letters": size,
@@ -136,7 +137,7 @@ class _Queue:
         names = (QUEUE, keys.JOB_PREFIX)
         for first in range(self._written, self._written + missing, CHUNK):
             last = min(first + CHUNK, self._written + missing) - 1
-            await self._redis.eval(_FILL, 2, *names, first, last, due_ms, life_ms, self._payload)
+            await execute(self._redis, "EVAL", _FILL, 2, *names, first, last, due_ms, life_ms, self._payload)
         self._written += max(0, missing)
 
     async def _snapshot(self) -> Cost:
@@ -170,7 +171,7 @@ class _Queue:
         running = min(RUNNING, size // 2)
         for first in range(0, running, CHUNK):
             last = min(first + CHUNK, running) - 1
-            await self._redis.eval(_RUN, 2, QUEUE, keys.IN_PROGRESS_PREFIX, first, last)
+            await execute(self._redis, "EVAL", _RUN, 2, QUEUE, keys.IN_PROGRESS_PREFIX, first, last)
         snapshot = await self._snapshot()
         worker = _Worker(self._redis, _finished)
         turns_past = 0
@@ -193,7 +194,9 @@ class _Queue:
         due_ms, first_id = self._now_ms + 86_400_000, 10**12
         for first in range(first_id, first_id + DEFERRED, CHUNK):
             last = first + CHUNK - 1
-            await self._redis.eval(_FILL, 2, QUEUE, keys.JOB_PREFIX, first, last, due_ms - first_id / 100, 0, "")
+            await execute(
+                self._redis, "EVAL", _FILL, 2, QUEUE, keys.JOB_PREFIX, first, last, due_ms - first_id / 100, 0, ""
+            )
         size = await self._redis.zcard(QUEUE)
         figures = _named("deferred_snapshot", await self._snapshot())
         worker = _Worker(self._redis, _finished)

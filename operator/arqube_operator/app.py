@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 RESYNC_S: Final = 300.0
 """Seconds between lists of everything: heals what a reconnecting watch did not tell."""
 RESYNC_RETRY_S: Final = 2.0
+KOPF_LISTS_S: Final = 5.0
+"""Seconds within which kopf asks for its list when it starts, and for the pages of one that it tells of."""
 WATCHES_RETRY_S: Final = 2.0
 KOPF_STOP_S: Final = 5.0
 LOOP_STALL_S: Final = 30.0
@@ -134,8 +136,10 @@ class Operator:
             versions = await self._resync(client, cache)
             if self._console is not None:
                 self._console.view = View(cache, observer)
+            kopf_lists = asyncio.Event()
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._watch(client, cache), name="watches")
+                group.create_task(self._watch(cache, kopf_lists), name="watches")
+                group.create_task(self._look_again(client, cache, kopf_lists), name="second look")
                 group.create_task(follow_workers(client, cache, versions), name="workers")
                 group.create_task(controller.run(), name="controller")
                 group.create_task(events.run(), name="events")
@@ -152,16 +156,27 @@ class Operator:
             resolver.close()
             log.info("leadership.ended", identity=self._settings.identity)
 
-    async def _watch(self, client: KubeClient, cache: ClusterCache) -> None:
+    async def _watch(self, cache: ClusterCache, lists: asyncio.Event) -> None:
         """Have TaskQueues watched. kopf gives up where an API server is in trouble for long; we do not."""
+        scopes, selector, kubeconfig = (
+            self._settings.scopes,
+            self._settings.watch_label_selector,
+            self._settings.kubeconfig,
+        )
         while True:
-            self._watches = Watches(
-                cache, self._settings.scopes, self._settings.watch_label_selector, self._settings.kubeconfig
-            )
+            self._watches = Watches(cache, scopes, selector, kubeconfig, lists.set)
+            lists.set()
             ended = await self._watches.start()
             log.warning("watches.ended", error=ended, retry_in_s=WATCHES_RETRY_S)
             await asyncio.sleep(WATCHES_RETRY_S)
-            await self._resync(client, cache)  # What went meanwhile was told to nobody.
+
+    async def _look_again(self, client: KubeClient, cache: ClusterCache, lists: asyncio.Event) -> None:
+        """List all after kopf has: of what went, or became another's, between our list and its it tells nothing."""
+        while True:
+            await lists.wait()
+            await asyncio.sleep(KOPF_LISTS_S)
+            lists.clear()
+            await self._resync(client, cache)
 
     async def _keep_in_sync(self, client: KubeClient, cache: ClusterCache) -> None:
         while True:

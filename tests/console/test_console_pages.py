@@ -14,6 +14,7 @@ import pytest
 from arqube_operator.console.reads import Reads
 from arqube_operator.observe.cluster import Key
 from arqube_queue import dead_letters
+from builders.relay import Door
 
 Serve = Callable[..., Awaitable[Any]]
 SHOP = Key("shop", "emails")
@@ -211,25 +212,20 @@ async def test_a_right_that_the_operators_user_lacks_is_named(scene: Any, serve:
 
 
 async def test_a_redis_that_hangs_holds_up_its_page_alone(scene: Any, serve: Serve) -> None:
-    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
+    async with Door(scene.address.port, held=b"") as hanging:
+        scene.address = replace(scene.address, port=hanging.port)
+        scene.task_queue()
+        scene.observer.watch(SHOP, scene.address, scene.query(SHOP))
+        visit = await serve()
+        visit.console._reads = Reads(timeout_s=3)
+        asked = [asyncio.create_task(visit.get("/queues/shop/emails/dead-letters")) for _ in range(10)]
 
-    hanging = await asyncio.start_server(hang, "127.0.0.1", 0)
-    scene.address = replace(scene.address, port=hanging.sockets[0].getsockname()[1])
-    scene.task_queue()
-    scene.observer.watch(SHOP, scene.address, scene.query(SHOP))
-    visit = await serve()
-    visit.console._reads = Reads(timeout_s=3)
-    asked = [asyncio.create_task(visit.get("/queues/shop/emails/dead-letters")) for _ in range(10)]
+        status, _ = await visit.get("/")
 
-    status, _ = await visit.get("/")
-
-    assert status == 200
-    assert not any(each.done() for each in asked), "the list has not waited for them"
-    for status, text in await asyncio.gather(*asked):
-        assert (status, "did not answer within 3 s" in text) == (503, True)
-    hanging.close()
+        assert status == 200
+        assert not any(each.done() for each in asked), "the list has not waited for them"
+        for status, text in await asyncio.gather(*asked):
+            assert (status, "did not answer within 3 s" in text) == (503, True)
 
 
 async def test_a_page_of_a_queue_asks_redis_for_a_bounded_amount(scene: Any, serve: Serve) -> None:

@@ -15,6 +15,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from arqube_local.apiserver import WATCH, FakeApiServer, Trouble
@@ -31,6 +32,8 @@ WORKERS = f"{NAME}-worker"
 LEASE = "arqube-operator"
 STILL_S = 3.0
 """Longer than the operator lets counts be old in a status."""
+KOPF_WAITS_S = 3.0
+"""How long kopf is kept from its first list; it asks for the kinds of our group before."""
 SLOW_S = 60.0
 """Deadline of what takes a few seconds on an idle machine."""
 
@@ -44,15 +47,16 @@ class Stage:
         self.operator = operator
         self._port = port
 
-    async def apply(self, *, least: int = 1) -> None:
+    async def apply(self, name: str = NAME, *, least: int = 1, shard: str = "a") -> None:
         spec = {
             "redis": {"host": "127.0.0.1", "port": self._port},
             "queueName": f"faults:{self._port}",
             "worker": {"image": "app:1", "settings": "app.WorkerSettings"},
             "scaling": {"minReplicas": least, "maxReplicas": 5},
         }
-        body = {"apiVersion": "arqube.dev/v1alpha1", "kind": "TaskQueue", "metadata": {"name": NAME}, "spec": spec}
-        await self.client.apply(TASK_QUEUES, NAMESPACE, NAME, body, field_manager="test")
+        metadata = {"name": name, "labels": {"shard": shard}}
+        body = {"apiVersion": "arqube.dev/v1alpha1", "kind": "TaskQueue", "metadata": metadata, "spec": spec}
+        await self.client.apply(TASK_QUEUES, NAMESPACE, name, body, field_manager="test")
 
     async def replicas(self) -> int | None:
         live = await self.client.get(DEPLOYMENTS, NAMESPACE, WORKERS)
@@ -79,6 +83,10 @@ class Stage:
         metrics = await self.operator.metrics()
         return "arqube_operator_leader 1.0" in metrics and f'taskqueue="{NAME}"' not in metrics
 
+    async def has_listed(self, times: int) -> bool:
+        """Whether the operator itself has listed TaskQueues as often: once as it begins, and when kopf has."""
+        return f'{{code="200",resource="taskqueues",verb="list"}} {times}.0' in await self.operator.metrics()
+
     async def ready(self) -> str:
         """What ``/readyz`` says, with the status before it."""
         try:
@@ -91,8 +99,16 @@ class Stage:
         return [json.loads(line) for line in lines if line.startswith("{")]
 
 
+@pytest.fixture
+def selector() -> str:
+    """Which TaskQueues the operator watches."""
+    return ""
+
+
 @pytest_asyncio.fixture
-async def stage(tmp_path: Path, redis_server: RedisServer, operator_process: Any) -> AsyncIterator[Stage]:
+async def stage(
+    tmp_path: Path, redis_server: RedisServer, operator_process: Any, selector: str
+) -> AsyncIterator[Stage]:
     fake = FakeApiServer()
     await fake.start()
     kubeconfig = tmp_path / "kubeconfig"
@@ -100,7 +116,7 @@ async def stage(tmp_path: Path, redis_server: RedisServer, operator_process: Any
     client = await KubeClient.from_config(str(kubeconfig))
     definition = custom_resource_definition()
     await client.apply(CRDS, None, definition["metadata"]["name"], definition, field_manager="test")
-    operator = operator_process(kubeconfig, LEASE).start()
+    operator = operator_process(kubeconfig, LEASE, ARQUBE_WATCH_LABEL_SELECTOR=selector).start()
     try:
         yield Stage(fake, client, operator, redis_server.address.port)
     finally:
@@ -142,6 +158,35 @@ async def test_a_task_queue_whose_end_nobody_told_gets_no_workers(stage: Stage, 
     stage.fake.faults.let_watches_speak()
 
     assert await made_after(stage, version, stage.forgets, eventually) == 0
+
+
+@pytest.mark.parametrize("selector", ["shard=a"])
+async def test_a_task_queue_that_goes_to_another_shard_before_kopf_has_listed_is_let_go(
+    stage: Stage, eventually: Eventually
+) -> None:
+    """We have listed it, and kopf, which is asked for what goes, lists what is left."""
+    stage.fake.faults.begin(Trouble(frozenset({"GET"}), "^/apis/arqube.dev/v1alpha1$", delay_s=KOPF_WAITS_S))
+    await stage.apply()
+    await eventually(lambda: stage.has(1), within_s=SLOW_S)
+    await stage.apply(shard="b")
+
+    await eventually(stage.forgets, within_s=SLOW_S)
+
+
+@pytest.mark.parametrize("selector", ["shard=a"])
+async def test_a_task_queue_that_goes_to_another_shard_while_the_history_is_lost_is_let_go(
+    stage: Stage, eventually: Eventually
+) -> None:
+    await stage.apply()
+    await stage.apply("stays")
+    await eventually(lambda: stage.has(1), within_s=SLOW_S)
+    await eventually(lambda: stage.has_listed(2), within_s=SLOW_S)
+    stage.fake.faults.silence_watches()
+    await stage.apply(shard="b")
+    stage.fake.compact()
+    stage.fake.faults.let_watches_speak()
+
+    await eventually(stage.forgets, within_s=SLOW_S)
 
 
 async def test_workers_that_go_with_their_task_queue_are_not_made_anew(stage: Stage, eventually: Eventually) -> None:

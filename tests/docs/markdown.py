@@ -20,7 +20,8 @@ REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
 PAGES = (
     *("index.md", "adopting.md", "concepts.md", "operations.md", "security.md", "troubleshooting.md", "images.md"),
-    *("database.md", "fastapi.md", "jobs.md", "retries.md"),
+    *("database.md", "dead-letters.md", "fastapi.md", "jobs.md", "redis.md", "retries.md"),
+    *("compatibility.md", "scale.md", "upgrading.md"),
     *("migrating/from-arq.md", "migrating/from-keda.md", "migrating/from-fastapi-boilerplate.md"),
 )
 """The pages whose blocks are all tested."""

@@ -23,12 +23,22 @@ log = structlog.get_logger(__name__)
 
 
 class Watches:
-    """kopf's watches of the TaskQueues that ``selector`` means, feeding ``cache`` in the loop that called ``start``."""
+    """kopf's watches of the TaskQueues that ``selector`` means, feeding ``cache`` in the loop that called ``start``.
+
+    ``listed`` is called in that loop for each TaskQueue that kopf tells of because it has listed all: what had gone
+    before, it tells nobody. A list of nothing is not told of.
+    """
 
     def __init__(
-        self, cache: ClusterCache, namespaces: tuple[str | None, ...], selector: str, kubeconfig: str | None
+        self,
+        cache: ClusterCache,
+        namespaces: tuple[str | None, ...],
+        selector: str,
+        kubeconfig: str | None,
+        listed: Callable[[], None],
     ) -> None:
         self._cache = cache
+        self._listed = listed
         self._namespaces = namespaces
         self._selector = selector
         self._kubeconfig = kubeconfig
@@ -82,6 +92,8 @@ class Watches:
         # A coroutine: kopf hands others to threads.
         async def feed(type: str | None, body: Mapping[str, Any], **_: Any) -> None:  # noqa: A002 - kopf's name
             _call(loop, _put, self._cache, dict(body), type == "DELETED")
+            if type is None:
+                _call(loop, self._listed)
 
         def login(**arguments: Any) -> kopf.ConnectionInfo | None:
             return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)

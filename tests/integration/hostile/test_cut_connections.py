@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from redis.asyncio import Redis
 from arqube_local.redis_server import RedisServer
 from arqube_queue import keys
 from arqube_worker import crons
+from builders.relay import Relay
 
 CUTS = [pytest.param(False, id="before Redis has it"), pytest.param(True, id="after Redis has done it")]
 
@@ -23,35 +23,39 @@ CUTS = [pytest.param(False, id="before Redis has it"), pytest.param(True, id="af
 async def tick(_ctx: dict[str, Any]) -> None: ...
 
 
+class Cutter(Relay):
+    """It hangs up on the first transaction: before Redis has it, or at Redis' answer."""
+
+    def __init__(self, target: int, *, late: bool) -> None:
+        super().__init__(target)
+        self.late = late
+        self.cuts = 0
+        self._cutting = False
+
+    async def to_server(self, data: bytes) -> bytes:
+        self._cutting = b"PSETEX" in data.upper() and not self.cuts
+        return data if self.late else self._unless_cut(data)
+
+    async def to_client(self, data: bytes) -> bytes:
+        return self._unless_cut(data)
+
+    def _unless_cut(self, data: bytes) -> bytes:
+        if self._cutting:
+            self.cuts += 1
+            raise EOFError
+        return data
+
+
 @asynccontextmanager
 async def cutting_once(server: RedisServer, *, late: bool) -> AsyncIterator[ArqRedis]:
     """A plain arq client whose first transaction gets no answer."""
-    cuts = 0
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal cuts
-        inward, outward = await asyncio.open_connection(server.address.host, server.address.port)
-        while data := await reader.read(65_536):
-            cut = b"PSETEX" in data.upper() and not cuts
-            if not cut or late:
-                outward.write(data)
-                answer = await inward.read(65_536)
-            if cut:
-                cuts += 1
-                break
-            writer.write(answer)
-        for each in (outward, writer):
-            each.close()
-
-    proxy = await asyncio.start_server(serve, "127.0.0.1", 0)
-    pool = await create_pool(RedisSettings(host="127.0.0.1", port=proxy.sockets[0].getsockname()[1]))
-    try:
-        yield pool
-        assert cuts == 1
-    finally:
-        await pool.aclose(close_connection_pool=True)
-        proxy.close()
-        await proxy.wait_closed()
+    async with Cutter(server.address.port, late=late) as cutter:
+        pool = await create_pool(RedisSettings(host="127.0.0.1", port=cutter.port))
+        try:
+            yield pool
+        finally:
+            await pool.aclose(close_connection_pool=True)
+    assert cutter.cuts == 1
 
 
 @pytest.mark.parametrize("late", CUTS)

@@ -29,6 +29,7 @@ from arqube_local.redis_server import RedisServer
 from arqube_operator.kube.client import PODS, SECRETS, TASK_QUEUES
 from arqube_queue.connection import RedisAddress, Tls
 from builders import redis_users
+from builders.relay import Relay
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
@@ -133,28 +134,8 @@ async def behind_tls(binary: Any, authority: Any, *, mutual: bool) -> AsyncItera
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.file("ca.crt"))
     context.load_cert_chain(authority.file("server.crt"), authority.file("server.key"))
     context.verify_mode = ssl.CERT_REQUIRED if mutual else ssl.CERT_NONE
-    async with running() as server:
-
-        async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", server.address.port)
-            pumps = [asyncio.create_task(pump(reader, inner_writer)), asyncio.create_task(pump(inner_reader, writer))]
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            for end in (writer, inner_writer):
-                end.close()
-            await asyncio.gather(*pumps, return_exceptions=True)
-
-        front = await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context)
-        try:
-            yield replace(server.address, port=front.sockets[0].getsockname()[1])
-        finally:
-            front.close()
-
-
-async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
+    async with running() as server, Relay(server.address.port, tls=context) as front:
+        yield replace(server.address, port=front.port)
 
 
 @asynccontextmanager

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
 from arqube_local.loopback import free_port
@@ -20,6 +18,7 @@ from arqube_local.redis_server import RedisServer
 from arqube_queue import wakeup as module
 from arqube_queue.connection import RedisAddress
 from arqube_queue.wakeup import Wakeup
+from builders.relay import Relay
 
 QUEUE = "arq:queue"
 SOON_S = 5.0
@@ -135,59 +134,21 @@ async def test_a_server_without_the_command_leaves_a_sleep(command: str) -> None
             assert not wakeup.available
 
 
-@asynccontextmanager
-async def relay(
-    target: RedisAddress, to_server: Callable[[bytes], bytes], to_client: Callable[[bytes], bytes]
-) -> AsyncIterator[tuple[RedisAddress, list[float]]]:
-    """A proxy that changes what passes, or hangs up by raising EOFError. Also yields when it was connected to."""
-    connected: list[float] = []
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, change: Callable[..., bytes]) -> None:
-        while data := await reader.read(65536):
-            writer.write(change(data))
-            await writer.drain()
-        raise EOFError
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connected.append(time.monotonic())
-        server_reader, server_writer = await asyncio.open_connection(target.host, target.port)
-        pumps = [
-            asyncio.ensure_future(pump(reader, server_writer, to_server)),
-            asyncio.ensure_future(pump(server_reader, writer, to_client)),
-        ]
-        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        for task in pumps:
-            task.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
-        writer.close()
-        server_writer.close()
-
-    proxy = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield replace(target, port=proxy.sockets[0].getsockname()[1]), connected
-    finally:
-        proxy.close()
-        await proxy.wait_closed()
-
-
-def same(data: bytes) -> bytes:
-    return data
-
-
 async def test_a_proxy_that_hangs_up_leaves_a_sleep_and_is_not_stormed(shared_server: RedisServer) -> None:
-    def hang_up(data: bytes) -> bytes:
-        if b"HELLO" in data:
-            raise EOFError
-        return data
+    class HangsUp(Relay):
+        async def to_server(self, data: bytes) -> bytes:
+            if b"HELLO" in data:
+                raise EOFError
+            return data
 
     async with (
-        relay(shared_server.address, hang_up, same) as (address, connected),
-        address.connect() as proxied,
+        HangsUp(shared_server.address.port) as relay,
+        replace(shared_server.address, port=relay.port).connect() as proxied,
         Wakeup.beside(proxied, QUEUE) as wakeup,
     ):
         assert not await wakeup.wait(1.0)
         assert not wakeup.available
-        assert 2 <= len(connected) <= 7
+        assert 2 <= relay.connected <= 7
 
 
 async def test_a_proxy_that_drops_what_is_told_is_found_out(
@@ -195,12 +156,13 @@ async def test_a_proxy_that_drops_what_is_told_is_found_out(
 ) -> None:
     monkeypatch.setattr(module, "KEEPALIVE_S", 0.1)
 
-    def deafen(data: bytes) -> bytes:
-        return b"" if data.startswith(b">") else data
+    class Deafens(Relay):
+        async def to_client(self, data: bytes) -> bytes:
+            return b"" if data.startswith(b">") else data
 
     async with (
-        relay(shared_server.address, same, deafen) as (address, _),
-        address.connect() as proxied,
+        Deafens(shared_server.address.port) as relay,
+        replace(shared_server.address, port=relay.port).connect() as proxied,
         waiting(proxied) as wakeup,
     ):
         await client.zadd(QUEUE, {"a": 1})
@@ -213,19 +175,19 @@ async def test_a_change_told_while_the_server_is_asked_for_a_sign_of_life_wakes(
     client: Redis, shared_server: RedisServer, monkeypatch: pytest.MonkeyPatch, waiting: Waiting
 ) -> None:
     monkeypatch.setattr(module, "KEEPALIVE_S", 0.05)
-    questions = 0
 
-    def change_before_the_second_question(data: bytes) -> bytes:
-        nonlocal questions
-        questions += b"ZCARD" in data
-        if b"ZCARD" in data and questions == 2:
-            with BlockingRedis(port=shared_server.address.port) as other:
-                other.zadd(QUEUE, {"a": 1})
-        return data
+    class ChangesBeforeTheSecondQuestion(Relay):
+        questions = 0
+
+        async def to_server(self, data: bytes) -> bytes:
+            self.questions += b"ZCARD" in data
+            if b"ZCARD" in data and self.questions == 2:
+                await client.zadd(QUEUE, {"a": 1})
+            return data
 
     async with (
-        relay(shared_server.address, change_before_the_second_question, same) as (address, _),
-        address.connect() as proxied,
+        ChangesBeforeTheSecondQuestion(shared_server.address.port) as relay,
+        replace(shared_server.address, port=relay.port).connect() as proxied,
         waiting(proxied) as wakeup,
     ):
         assert await wakeup.wait(SOON_S)

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from arqube_local.redis_server import RedisServer
 from arqube_queue.keys import IN_PROGRESS_PREFIX, RETRY_PREFIX
-from builders.door import Door
+from builders.relay import Door
 from builders.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.timeout(180)

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from arqube_local.loopback import free_port
 from arqube_local.redis_server import RedisServer, find_binary
 from arqube_queue import keys
-from builders.door import Door
+from builders.relay import Door
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -17,6 +17,7 @@ from arqube_local.redis_server import RedisServer
 from arqube_queue import keys
 from arqube_queue.model import Heartbeat, QueueSnapshot
 from arqube_queue.snapshot import SnapshotQuery, read_snapshots
+from builders.relay import Relay
 
 Eventually = Callable[..., Awaitable[Any]]
 
@@ -194,29 +195,16 @@ async def test_a_burst_ignores_it(
 async def fitful_port(redis_server: RedisServer) -> AsyncIterator[int]:
     """A port that leads to Redis by connections each of which is now fast, now slow: one's words overtake another's."""
     chance = random.Random(7)  # noqa: S311 - not a secret
-    passing: set[asyncio.Task[None]] = set()
 
-    async def passes(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        try:
-            while data := await source.read(65536):
-                await asyncio.sleep(chance.choice((0, 0, 0.15)))
-                sink.write(data)
-        except OSError:
-            pass
-        finally:
-            sink.close()
+    class Fitful(Relay):
+        async def to_server(self, data: bytes) -> bytes:
+            await asyncio.sleep(chance.choice((0, 0, 0.15)))
+            return data
 
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", redis_server.address.port)
-        passing.update(asyncio.create_task(passes(*each)) for each in ((reader, back), (there, writer)))
+        to_client = to_server
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    yield server.sockets[0].getsockname()[1]
-    server.close()
-    for each in passing:
-        each.cancel()
-    await asyncio.gather(*passing, return_exceptions=True)
-    await server.wait_closed()
+    async with Fitful(redis_server.address.port) as relay:
+        yield relay.port
 
 
 async def test_who_is_idle_in_retirement_gets_no_job_until_it_is_let_go(

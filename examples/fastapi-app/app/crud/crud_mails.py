@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from sqlalchemy.dialects import postgresql, sqlite
@@ -10,7 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.crud.base import CRUD
 from app.models import Mail
 
-INSERTS: Final = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+INSERTS: Final[dict[str, Callable[..., postgresql.Insert | sqlite.Insert]]] = {
+    "postgresql": postgresql.insert,
+    "sqlite": sqlite.insert,
+}
 """``ON CONFLICT`` is in no standard, and the same in both databases."""
 
 
@@ -22,10 +26,11 @@ class CRUDMails(CRUD[Mail]):
 
         If another run of the same job records it at this moment, this one waits for that one's commit or rollback.
         """
-        insert = INSERTS[db.get_bind().dialect.name](Mail.__table__)
+        connection = await db.connection()
+        insert = INSERTS[connection.dialect.name](Mail.__table__)
         row = {"key": key, "recipient": recipient, "subject": subject}
-        recorded = await db.execute(insert.on_conflict_do_nothing(index_elements=["key"]), row)
-        return bool(recorded.rowcount)
+        recorded = await connection.execute(insert.on_conflict_do_nothing(index_elements=["key"]), row)
+        return recorded.rowcount > 0
 
 
 crud_mails = CRUDMails(Mail)

@@ -59,7 +59,7 @@ class TaskTry(BaseModel):
         return cls(
             number=one.number,
             worker=one.worker,
-            started_at=_time(one.started_ms),
+            started_at=datetime.fromtimestamp(one.started_ms / 1000, UTC),
             ended_at=_time(one.ended_ms),
             outcome=one.outcome,
             error=one.error,

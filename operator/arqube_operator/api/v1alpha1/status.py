@@ -40,7 +40,7 @@ class Condition(_StatusModel):
     """One aspect of the TaskQueue's state, as Kubernetes' own metav1.Condition."""
 
     type: Annotated[str, Field(max_length=316, pattern="^[A-Za-z]([A-Za-z0-9]*)$")]
-    """Which aspect: Ready, RedisReachable, ScalingActive or WorkersAvailable."""
+    """Which aspect: Ready, RedisReachable, ScalingActive, ScalingLimited or WorkersAvailable."""
     status: Literal["True", "False", "Unknown"]
     """Whether it is so."""
     reason: Reason
@@ -183,4 +183,4 @@ class TaskQueueStatus(_StatusModel):
         strict=False,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
-    """Ready sums up the others: RedisReachable, ScalingActive and WorkersAvailable."""
+    """Ready sums up RedisReachable and WorkersAvailable. ScalingActive and ScalingLimited tell of scaling."""
