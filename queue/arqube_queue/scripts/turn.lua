@@ -96,10 +96,7 @@ local function write_records()
 end
 
 local function drop_letters(ids)
-  for _, id in ipairs(ids) do
-    call('ZREM', dead, id)
-    call('DEL', letter .. id)
-  end
+  for _, id in ipairs(ids) do call('ZREM', dead, id); call('DEL', letter .. id) end
 end
 
 local function bury(id, payload, tries, reason, name, message, traceback, enqueued)
@@ -121,11 +118,8 @@ local over = {}
 local function finish(id, data, life, keep)
   over[#over + 1] = id
   call('DEL', in_progress .. id, retry .. id, job .. id)
-  holders[id] = false
-  if keep ~= '0' then
-    call('SET', in_progress .. id, '1', 'PX', keep)
-    holders[id] = '1'
-  end
+  holders[id] = keep ~= '0' and '1'
+  if holders[id] then call('SET', in_progress .. id, '1', 'PX', keep) end
   if aborts then call('ZREM', abort, id) end
   if sighted then call('HDEL', sightings, id) end
   if data ~= '' then
@@ -134,13 +128,8 @@ local function finish(id, data, life, keep)
 end
 
 local function requeue(id, due, tries, keep)
-  if keep == '0' then
-    call('DEL', in_progress .. id)
-    holders[id] = false
-  else
-    call('SET', in_progress .. id, '1', 'PX', keep)
-    holders[id] = '1'
-  end
+  holders[id] = keep ~= '0' and '1'
+  if holders[id] then call('SET', in_progress .. id, '1', 'PX', keep) else call('DEL', in_progress .. id) end
   if tries == '0' then
     call('DEL', retry .. id)
   elseif tries ~= '' then
