@@ -296,7 +296,7 @@ class Turns:
             self._start = 0
         start = 0 if self._unanswered else self._start
         flat: list[Argument] = [now_ms, token, self._lease_ms, limit, start, LOOK, PAGE]
-        # A turn of its own is not one in which the leases of an unanswered one are to be found.
+        # A suspect's turn leases nothing else, and this one is to find again what an unanswered one has leased.
         flat.append(int(suspects and not self._unanswered))
         flat += self._settings
         counted, count = len(flat), 0
