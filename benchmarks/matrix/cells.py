@@ -39,6 +39,7 @@ SERVER_TESTS: Final = (
     "tests/integration/worker/test_worker_jobs.py",
     "tests/integration/worker/test_worker_lifetimes.py",
     "tests/integration/worker/test_worker_records.py",
+    "tests/integration/worker/test_worker_suspects.py",
     "tests/integration/worker/test_worker_turns.py",
     "tests/integration/contrib/test_relay.py",
     "tests/integration/jobs/test_job_records.py",

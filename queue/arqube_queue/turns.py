@@ -209,6 +209,7 @@ class Turn(NamedTuple):
         redis_ms: The present in Unix milliseconds, as Redis has it.
         misnamed: Ids of due jobs that are no text, as arq's are: their jobs are dead letters after the next turn, under
             these names.
+        suspect: What it leased is a job whose last two tries were lost with their workers, which may be its own doing.
     """
 
     ended: list[bool]
@@ -220,6 +221,7 @@ class Turn(NamedTuple):
     to_abort: list[str]
     redis_ms: int
     misnamed: list[str]
+    suspect: bool
 
 
 class Turns:
@@ -265,8 +267,16 @@ class Turns:
         """Begin the next turn's search with the earliest job: there may be some that were given back."""
         self._start = self._looked = self._until_look = 0
 
-    async def take(self, ends: Iterable[End], *, now_ms: int, limit: int, running: Collection[str] = ()) -> Turn:
-        """End runs, then lease up to ``limit`` jobs that are due and run nowhere, earliest first.
+    async def take(
+        self,
+        ends: Iterable[End],
+        *,
+        now_ms: int,
+        limit: int,
+        running: Collection[str] = (),
+        suspects: bool = True,
+    ) -> Turn:
+        """End runs, then lease up to ``limit`` jobs that are due and run nowhere, earliest first; a suspect alone.
 
         A turn that failed is to be repeated with the same ends, to which more may be added behind: what it has done
         already is not done twice, and jobs which it has leased are leased once more.
@@ -276,6 +286,7 @@ class Turns:
             now_ms: The present in Unix milliseconds, by which jobs are due; the worker's, as in arq.
             limit: Free slots.
             running: Ids of jobs that run here and may be aborted.
+            suspects: Whether to lease a suspect (``Turn.suspect``); False passes them by.
 
         Raises:
             redis.exceptions.RedisError, OSError: No answer, or a refusal; all or a part of it may have happened.
@@ -284,8 +295,12 @@ class Turns:
         if limit > 0 and self._until_look == 0 and self._looked == 0:
             self._start = 0
         start = 0 if self._unanswered else self._start
-        flat: list[Argument] = [now_ms, token, self._lease_ms, limit, start, LOOK, PAGE, *self._settings, 0]
-        counted, count = len(flat) - 1, 0
+        flat: list[Argument] = [now_ms, token, self._lease_ms, limit, start, LOOK, PAGE]
+        # A suspect's turn leases nothing else, and this one is to find again what an unanswered one has leased.
+        flat.append(int(suspects and not self._unanswered))
+        flat += self._settings
+        counted, count = len(flat), 0
+        flat.append(count)
         for end in chain(self._misnamed, ends):
             flat += end
             count += 1
@@ -300,7 +315,7 @@ class Turns:
             raise InvalidResponse(f"this is no answer to a turn: {error}") from error
 
     def _read(self, answer: Any, token: str, limit: int) -> Turn:
-        statuses, flat_leases, next_due, start, passed_by, to_abort, redis_ms = answer
+        statuses, flat_leases, next_due, start, passed_by, to_abort, redis_ms, suspect = answer
         statuses = statuses[len(self._misnamed) :]
         leases, misnamed = [], []
         pieces = iter(flat_leases)
@@ -320,6 +335,7 @@ class Turns:
             [job_id.decode(errors="replace") for job_id in to_abort],
             redis_ms,
             [_readable(lease.job_id) for lease in misnamed],
+            suspect == 1,
         )
         self._start, self._unanswered = start, False
         if limit > 0:

@@ -17,7 +17,7 @@ from arqube_queue.wakeup import Wakeup
 from arqube_worker import crons, logs
 from arqube_worker.drain import first_of
 from arqube_worker.running import Ended, JobRunner
-from arqube_worker.runs import Cause, Outcome
+from arqube_worker.runs import Cause, Outcome, Run
 
 FIRST_BACKOFF_S: Final = 0.1
 LAST_BACKOFF_S: Final = 2.0
@@ -46,6 +46,7 @@ class TurnTaker(JobRunner):
         super().__init__(**options)
         self._retiring = False
         self._begun = 0
+        self._suspects: list[Run] = []
         self._in_doubt = 0
         self._backoff_s = FIRST_BACKOFF_S
         self._nudge: asyncio.Future[None] | None = None
@@ -114,7 +115,10 @@ class TurnTaker(JobRunner):
         batch = self._batch()
         self._in_doubt, in_doubt = max(self._in_doubt, len(batch)), self._in_doubt
         now_ms = self.clock.now_ms()
-        turn = await self._turns.take([one.end for one in batch], now_ms=now_ms, limit=limit, running=running)
+        suspects = not any(run in self.runs for run in self._suspects)
+        turn = await self._turns.take(
+            [one.end for one in batch], now_ms=now_ms, limit=limit, running=running, suspects=suspects
+        )
         self._in_doubt = 0
         self.clock.told(turn.redis_ms, asked_at=now)
         self.metrics.turns += 1
@@ -125,9 +129,13 @@ class TurnTaker(JobRunner):
             self._settled(one, written=turn.ended[number] or number < in_doubt, buried=turn.buried[number])
         for job_id in turn.misnamed:
             logger.error("the id of a job is no text in UTF-8, so it becomes a dead letter", job_id=job_id)
+        for lease in turn.leases if turn.suspect else ():  # Told before: this worker may not tell of anything after.
+            logger.warning("the last two workers that took this job were lost", job_id=lease.job_id, tries=lease.tries)
         for lease in turn.leases:
             self._begun += 1
             self.begin(lease, asked_at=now)
+        if turn.suspect:
+            self._suspects = [run for run in self.runs if run.lease in turn.leases or run in self._suspects]
         self.health.busy = len(self.runs)
         for run in self.runs if turn.to_abort else ():
             if run.lease.job_id in turn.to_abort:

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import os
 import select
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -99,10 +99,10 @@ async def tick(ctx: dict[str, Any]) -> None:
     """Run by the clock."""
 
 
-async def _take(self: Turns, ends: Iterable[End], *, now_ms: int, limit: int, running: Collection[str] = ()) -> Turn:
+async def _take(self: Turns, ends: Iterable[End], **options: Any) -> Turn:
     """Take a turn, and note which ends Redis has confirmed by its own answer."""
     ends = list(ends)
-    turn = await _TAKE(self, ends, now_ms=now_ms, limit=limit, running=running)
+    turn = await _TAKE(self, ends, **options)
     confirmed: dict[str, list[tuple[str, str]]] = {}
     for end, written, buried in zip(ends, turn.ended, turn.buried, strict=True):
         if written and end[0] != "lease":

@@ -1,5 +1,8 @@
 -- One turn of a worker's loop: ends the runs that are done, then leases up to `limit` due jobs, earliest first.
 --
+-- A job whose last two tries were lost with their workers may be what ended them. It is leased in a turn of its own, and
+-- by a worker that runs no other such job: else it would end, with itself, those that were leased beside it.
+--
 -- A job is ours while its in-progress key holds our token. It still is when that key has run out and nothing has
 -- happened to the job since: same count of tries, same due time. So what ended while Redis was away can be told later.
 --
@@ -11,7 +14,7 @@
 -- ARGV: settings, then the runs' ends, each an operation with its arguments, then ids of running jobs that may be aborted.
 -- Returns: {status an end}, {id, due, tries, payload or nil, aborted, former tries or nil, ...}, due time of the next deferred job or -1,
 --          rank from which to look next time, due jobs passed by as they run, {ids of running jobs that are to be aborted},
---          the time in ms.
+--          the time in ms, 1 when what was leased is a suspect.
 local queue, dead, sightings, heartbeats, records, record_ends, open = unpack(KEYS)
 local call, try = redis.call, redis.pcall -- this comes tens of times a job
 local at = 0
@@ -19,6 +22,7 @@ local function take() at = at + 1; return ARGV[at] end
 local function number() return tonumber(take()) end
 
 local now, token, lease, limit, start, look, page = number(), take(), take(), number(), number(), number(), number()
+local suspects_wanted = take() == '1'
 local job, in_progress, retry, result, abort, letter = take(), take(), take(), take(), take(), take()
 local retry_life, default_life, tolerance, stale = take(), number(), number(), number()
 local worker, retention, max_entries, grace = take(), number(), number(), number()
@@ -92,10 +96,7 @@ local function write_records()
 end
 
 local function drop_letters(ids)
-  for _, id in ipairs(ids) do
-    call('ZREM', dead, id)
-    call('DEL', letter .. id)
-  end
+  for _, id in ipairs(ids) do call('ZREM', dead, id); call('DEL', letter .. id) end
 end
 
 local function bury(id, payload, tries, reason, name, message, traceback, enqueued)
@@ -117,11 +118,8 @@ local over = {}
 local function finish(id, data, life, keep)
   over[#over + 1] = id
   call('DEL', in_progress .. id, retry .. id, job .. id)
-  holders[id] = false
-  if keep ~= '0' then
-    call('SET', in_progress .. id, '1', 'PX', keep)
-    holders[id] = '1'
-  end
+  holders[id] = keep ~= '0' and '1'
+  if holders[id] then call('SET', in_progress .. id, '1', 'PX', keep) end
   if aborts then call('ZREM', abort, id) end
   if sighted then call('HDEL', sightings, id) end
   if data ~= '' then
@@ -130,13 +128,8 @@ local function finish(id, data, life, keep)
 end
 
 local function requeue(id, due, tries, keep)
-  if keep == '0' then
-    call('DEL', in_progress .. id)
-    holders[id] = false
-  else
-    call('SET', in_progress .. id, '1', 'PX', keep)
-    holders[id] = '1'
-  end
+  holders[id] = keep ~= '0' and '1'
+  if holders[id] then call('SET', in_progress .. id, '1', 'PX', keep) else call('DEL', in_progress .. id) end
   if tries == '0' then
     call('DEL', retry .. id)
   elseif tries ~= '' then
@@ -274,15 +267,25 @@ if not fine then error(problem, 0) end
 
 local FIELDS = 6
 local leased_ids, payload_keys, leased_again = {}, {}, {}
-local leased, next_due, next_start, running = {}, '-1', 0, 0
+local leased, next_due, next_start, running, suspected = {}, '-1', 0, 0, 0
 
-local function take_lease(id, due, key, again)
+-- The lines of the tries before one that is leased again.
+local function without_last(lines) return string.match(lines, '^(.*)\n[^\n]*$') end
+
+-- Whether the last two tries have no end in their lines: one that was told ends with a text.
+local function is_suspect(id, again)
+  local lines = try('HGET', open, id)
+  if type(lines) == 'string' and again then lines = without_last(lines) end
+  return type(lines) == 'string' and string.find(lines, '^%d%]$', -2) and string.find(lines, '%d%]\n[^\n]*$')
+end
+
+local function take_lease(id, due, key, again, first)
   call('SET', key, token, 'PX', lease)
   local tries = 1
   if again then
     tries = try('GET', retry .. id)
     tries = type(tries) == 'string' and tonumber(tries) or 1
-  elseif not call('SET', retry .. id, 1, 'EX', retry_life, 'NX') then
+  elseif not first then
     tries = try('INCR', retry .. id)
     if type(tries) ~= 'number' or tries < 1 then -- no count of tries: begin anew
       tries = 1
@@ -310,7 +313,7 @@ local function complete_leases()
       local kind = try('TYPE', payload_keys[each]).ok or 'thing of its own'
       leased[at + 4] = {err = 'WRONGTYPE ' .. payload_keys[each] .. ' is a ' .. kind}
     end
-    if tries and leased_again[each] then tries = string.match(tries, '^(.*)\n[^\n]*$') end -- less the line of this try
+    if tries and leased_again[each] then tries = without_last(tries) end
     if tries and select(2, string.gsub(tries, '\n', '')) + 2 > most_tries then
       tries = string.match(tries, '\n(.*)$')
     end
@@ -327,18 +330,19 @@ local function complete_leases()
   try('PEXPIRE', open, ms(records_life))
 end
 
-local function runs(rank)
+-- Whether the job of that rank runs, or is a suspect that this turn does not want.
+local function is_passed_by(rank)
   local member = call('ZRANGE', queue, rank, rank)[1]
-  return member and call('EXISTS', in_progress .. member) == 1
+  return member and (call('EXISTS', in_progress .. member) == 1 or (not suspects_wanted and is_suspect(member, false)))
 end
 
--- The rank below `high` at which a job that is free follows one that runs. Where all that run stand at the head that is
--- the first free job; else it may be a later one: looks from the head find those before.
-local function end_of_running(high)
+-- The rank below `high` at which a job that is free follows one that is passed by. Where all of those stand at the head
+-- that is the first free job; else it may be a later one: looks from the head find those before.
+local function end_of_passed_by(high)
   local low = 0
   while low < high do
     local middle = math.floor((low + high) / 2)
-    if runs(middle) then low = middle + 1 else high = middle end
+    if is_passed_by(middle) then low = middle + 1 else high = middle end
   end
   return low
 end
@@ -347,7 +351,7 @@ if limit > 0 then
   local rank, left = start, limit
   -- Running jobs stand at the head; begin behind them as long as they do. They become fewer as jobs end: to look at all
   -- of them anew each time would take longer the more there are.
-  if rank > 0 and not runs(rank - 1) then rank = rank > page and end_of_running(rank) or 0 end
+  if rank > 0 and not is_passed_by(rank - 1) then rank = rank > page and end_of_passed_by(rank) or 0 end
   local stop = rank + look
   running = rank
   while left > 0 do
@@ -362,10 +366,19 @@ if limit > 0 then
     end
     local holders = #keys > 0 and call('MGET', unpack(keys)) or keys
     for i = 1, #keys do
-      if not holders[i] or holders[i] == token then
-        take_lease(members[2 * i - 1], members[2 * i], keys[i], holders[i] == token)
-        left = left - 1
-        if left == 0 then next_start = rank + i; break end
+      local id, again = members[2 * i - 1], holders[i] == token
+      if not holders[i] or again then
+        local first = not again and call('SET', retry .. id, 1, 'EX', retry_life, 'NX')
+        local suspect = not first and is_suspect(id, again)
+        if not suspect or again or (suspects_wanted and #leased_ids == 0) then
+          take_lease(id, members[2 * i], keys[i], again, first)
+          left = left - 1
+          if suspect then left, suspected = 0, 1 end
+          if left == 0 then next_start = rank + i; break end
+        elseif suspects_wanted then -- the next turn begins with it
+          left, next_start = 0, rank + i - 1
+          break
+        end
       else
         running = running + 1
       end
@@ -383,4 +396,4 @@ if aborts then
     if call('ZSCORE', abort, id) then to_abort[#to_abort + 1] = id end
   end
 end
-return {statuses, leased, next_due, next_start, running, to_abort, server_now}
+return {statuses, leased, next_due, next_start, running, to_abort, server_now, suspected}

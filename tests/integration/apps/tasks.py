@@ -39,6 +39,11 @@ async def stop_process(ctx: dict[str, Any]) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
+async def kill_process(_ctx: dict[str, Any]) -> None:
+    """End the process at once, as a fault in native code or a limit of memory does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 async def hold_until(ctx: dict[str, Any], key: str) -> int:
     """Run until a test sets ``key``."""
     await ctx["redis"].rpush("started", ctx["job_id"])

@@ -14,6 +14,7 @@ FUNCTIONS = [
     tasks.nap,
     tasks.block,
     tasks.stop_process,
+    tasks.kill_process,
     tasks.hold_until,
     tasks.ignore_cancellation,
     tasks.wrap_cancellation,

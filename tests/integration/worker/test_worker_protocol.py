@@ -18,7 +18,7 @@ import arq.jobs
 import arq.worker
 import pytest
 from arq.connections import ArqRedis
-from arq.jobs import Job, serialize_result
+from arq.jobs import Job
 from arq.worker import JobExecutionFailed, Retry, RetryJob
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -27,12 +27,12 @@ from redis import Redis as SyncRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from arqube_local.redis_server import RedisServer
-from arqube_queue import dead_letters, heartbeat, job_tries, keys, leases, open_jobs, turns
+from arqube_queue import dead_letters, heartbeat, keys, leases, open_jobs, turns
 from arqube_queue.dead_letters import Outcome
-from arqube_queue.keys import IN_PROGRESS_PREFIX, JOB_PREFIX, RESULT_PREFIX
+from arqube_queue.keys import IN_PROGRESS_PREFIX, JOB_PREFIX, RESULT_PREFIX, RETRY_PREFIX
 from arqube_queue.model import Heartbeat
-from arqube_queue.turns import Death, Lease, Policy, Turns
-from builders.protocol_model import PUT_BACK, Model, read_model
+from arqube_queue.turns import Lease, Policy, Turns
+from builders.protocol_model import PUT_BACK, Model, read_model, told
 
 QUEUE = "arq:queue"
 NOW = 1_700_000_000_000
@@ -40,10 +40,7 @@ NAMES = [f"job{number}" for number in range(6)]
 JOBS = st.sampled_from(NAMES)
 WORKERS = st.sampled_from(["first", "second"])
 ENDS = st.sampled_from(["finish", "bury", "retry", "again", "give back", "put back", "lease again"])
-DEATH = Death("failed", "work", "ValueError", "", 1, 0)
-RESULT = serialize_result("work", (), {}, 1, 0, True, None, 0, 0, "", QUEUE, job_id="")
-TRY = job_tries.ended_try(1, '"us"', 1, 2, "retried")
-RECORD = "\n".join((job_tries.ending('"work"', 1, "failed"), TRY))
+LOST = '[1,"gone",1]\n[2,"gone",1]'
 PLAIN = "1"
 DEFER_MS = 5
 PLAIN_ENDS: dict[str, BaseException | None] = {
@@ -89,13 +86,17 @@ class Protocol(RuleBasedStateMachine):
         self.known_elsewhere = False
         self.workers: dict[str, Ours] = {}
 
-    @initialize(jobs=st.sets(JOBS, min_size=3))
-    def begin(self, jobs: set[str]) -> None:
+    @initialize(jobs=st.sets(JOBS, min_size=3), suspects=st.sets(JOBS))
+    def begin(self, jobs: set[str], suspects: set[str]) -> None:
         self.sync.flushall()
         for name in ("first", "second"):
             self.start(name)
         for job in sorted(jobs):
             self.enqueue(job, 0)
+        for job in jobs & suspects:
+            self.sync.set(RETRY_PREFIX + job, 2)
+            self.sync.hset(keys.open_jobs(QUEUE), job, LOST)
+            self.model.tries[job], self.model.open[job] = 2, [False, False]
 
     def start(self, name: str) -> None:
         self.incarnations += 1
@@ -248,8 +249,11 @@ class Protocol(RuleBasedStateMachine):
         choices=st.lists(st.tuples(ENDS, st.integers(0, 5), st.integers(1, 9)), max_size=3),
         lost=st.booleans(),
         head=st.booleans(),
+        suspects=st.booleans(),
     )
-    def turn(self, name: str, limit: int, choices: list[tuple[str, int, int]], lost: bool, head: bool) -> None:
+    def turn(
+        self, name: str, limit: int, choices: list[tuple[str, int, int]], lost: bool, head: bool, suspects: bool
+    ) -> None:
         ours = self.workers[name]
         for end, index, delay in choices:
             if ours.held:
@@ -260,12 +264,13 @@ class Protocol(RuleBasedStateMachine):
         if head:
             ours.turns.look_from_the_head()
         running = sorted({lease.job_id for lease in ours.held})
-        result = self.take(ours, limit, running, lost)
+        wanted = suspects and not ours.turns.unanswered
+        result = self.take(ours, limit, running, lost, suspects)
         known = ours.patient or self.known_elsewhere
         statuses = [self.model.end(*one, known=known) for one in ours.pending]
         self.adopt_put_backs(ours)
         token = f"{ours.token}:{ours.number}"
-        leased = self.lease(ours, token, limit, result)
+        leased = self.lease(token, limit, result, suspects=wanted)
         if result is None:
             return
         assert list(zip(result.ended, result.buried, strict=True)) == statuses
@@ -279,7 +284,7 @@ class Protocol(RuleBasedStateMachine):
         ours.held += result.leases
         ours.number += bool(leased)
 
-    def take(self, ours: Ours, limit: int, running: list[str], lost: bool) -> turns.Turn | None:
+    def take(self, ours: Ours, limit: int, running: list[str], lost: bool, suspects: bool) -> turns.Turn | None:
         """One turn; None when its answer got lost on the way."""
         real = turns._TURN
 
@@ -290,10 +295,10 @@ class Protocol(RuleBasedStateMachine):
         with pytest.MonkeyPatch.context() as patch:
             if lost:
                 patch.setattr(turns, "_TURN", broken)
-            ends = [make(end, lease, due) for end, lease, due in ours.pending]
+            ends = [told(*one) for one in ours.pending]
             try:
                 return self.loop.run_until_complete(
-                    ours.turns.take(ends, now_ms=self.now, limit=limit, running=running)
+                    ours.turns.take(ends, now_ms=self.now, limit=limit, running=running, suspects=suspects)
                 )
             except RedisConnectionError:
                 return None
@@ -306,7 +311,7 @@ class Protocol(RuleBasedStateMachine):
             assert self.now + 1000 <= due <= self.now + 10_000
             self.model.queue[job] = int(due)
 
-    def lease(self, ours: Ours, token: str, limit: int, result: turns.Turn | None) -> list[str]:
+    def lease(self, token: str, limit: int, result: turns.Turn | None, *, suspects: bool) -> list[str]:
         """Which jobs a turn has leased: free ones in order, from wherever its search began."""
         free = self.model.free(self.now, token)
         if result is not None:
@@ -323,7 +328,9 @@ class Protocol(RuleBasedStateMachine):
             if result is not None:
                 assert len(found) <= limit
                 begun = free.index(found[0]) if found else len(free)
-                assert found == free[begun : begun + limit], "none in between is passed by"
+                expected = self.model.chosen(free[begun:], token, limit, suspects=suspects)
+                assert found == expected, "none in between is passed by, but for suspects"
+                assert result.suspect is any(self.model.is_suspect(job, token) for job in found)
         self.model.lease(found, token)
         return found
 
@@ -364,23 +371,6 @@ class Protocol(RuleBasedStateMachine):
         await asyncio.gather(*self.plain_tasks.values(), return_exceptions=True)
         await self.redis.aclose()
         await self.client.aclose(close_connection_pool=True)
-
-
-def make(end: str, lease: Lease, due: int) -> turns.End:
-    match end:
-        case "finish":
-            return turns.finish(lease, RESULT, record=RECORD, life_ms=3_600_000)
-        case "bury":
-            return turns.bury(lease, RESULT, DEATH, record=RECORD, life_ms=3_600_000)
-        case "retry":
-            return turns.requeue(lease, record=TRY, due_ms=due)
-        case "again":
-            return turns.requeue(lease, record=TRY)
-        case "give back":
-            return turns.give_back(lease)
-        case "put back":
-            return turns.put_back(lease, RESULT, DEATH, record=RECORD, life_ms=3_600_000)
-    return turns.lease_again(lease)
 
 
 @pytest.mark.timeout(400)
