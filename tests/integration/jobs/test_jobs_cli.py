@@ -70,6 +70,9 @@ async def some(redis: Redis, redis_server: RedisServer) -> AsyncIterator[None]:
     (lease,) = await take(limit=1)
     record = "\n".join((job_tries.ending('"send"', at - 60_000, "succeeded"), failed, succeeded))
     await take(turns.finish(lease, b"result", record=record))
+    ended = await now_ms(redis)
+    while await now_ms(redis) == ended:
+        pass  # Lists are in the order of ends, and of ids where those are the same.
     await client.enqueue_job("bill", _job_id="dead")
     (lease,) = await take(limit=1)
     only = job_tries.ended_try(1, '"pod-1"', at - 5000, at - 4000, "failed", "KeyError: 'Price'")
