@@ -25,6 +25,9 @@ SLOW_POLL_S: Final = 5.0
 """How often to look at an idle queue whose changes Redis tells."""
 HELD_POLL_S: Final = 0.5
 """How often to look at due jobs that other workers hold: nobody tells when a dead one's leases end."""
+SUSPECT_S: Final = 5.0
+"""How long a suspect runs, unless it is over, before another begins beside it. What ends a worker does so early as a
+rule, and long jobs that were lost for another reason are not to wait for each other's ends."""
 HOUSEKEEPING_S: Final = 0.5
 PAYLOADS_S: Final = 60.0
 """How often to look for payloads that are about to expire before they ran, and for what others left undone."""
@@ -47,6 +50,7 @@ class TurnTaker(JobRunner):
         self._retiring = False
         self._begun = 0
         self._suspects: list[Run] = []
+        self._next_suspect_at = 0.0
         self._in_doubt = 0
         self._backoff_s = FIRST_BACKOFF_S
         self._nudge: asyncio.Future[None] | None = None
@@ -115,7 +119,7 @@ class TurnTaker(JobRunner):
         batch = self._batch()
         self._in_doubt, in_doubt = max(self._in_doubt, len(batch)), self._in_doubt
         now_ms = self.clock.now_ms()
-        suspects = not any(run in self.runs for run in self._suspects)
+        suspects = now >= self._next_suspect_at or not any(run in self.runs for run in self._suspects)
         turn = await self._turns.take(
             [one.end for one in batch], now_ms=now_ms, limit=limit, running=running, suspects=suspects
         )
@@ -135,6 +139,7 @@ class TurnTaker(JobRunner):
             self._begun += 1
             self.begin(lease, asked_at=now)
         if turn.suspect:
+            self._next_suspect_at = now + SUSPECT_S
             self._suspects = [run for run in self.runs if run.lease in turn.leases or run in self._suspects]
         self.health.busy = len(self.runs)
         for run in self.runs if turn.to_abort else ():
@@ -176,6 +181,8 @@ class TurnTaker(JobRunner):
             wait_s = min(wait_s, HELD_POLL_S)
         if turn.next_due_ms is not None:
             wait_s = min(wait_s, max(0.001, (turn.next_due_ms - now_ms) / 1000))
+        if (suspect_s := self._next_suspect_at - time.monotonic()) > 0:
+            wait_s = min(wait_s, suspect_s)
         return max(0.001, wait_s)
 
     async def _rest(self, wait_s: float | None) -> None:

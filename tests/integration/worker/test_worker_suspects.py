@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import datetime
 from random import Random
 from typing import Any
 
@@ -17,6 +18,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from arqube_local.redis_server import RedisServer
 from arqube_queue import job_tries, keys, turns
 from arqube_queue.turns import Lease, Turn, Turns
+from arqube_worker.turning import SUSPECT_S
 from builders.turns import DEATH, NOW, QUEUE, worker
 
 LOST = '[{number},"pod",1]'
@@ -162,28 +164,31 @@ async def test_jobs_whose_turn_had_no_answer_come_before_a_suspect(
     assert await take(us) == (["a"], True)
 
 
-async def test_a_worker_runs_one_suspect_at_a_time_and_others_beside_it(
-    start_worker: Any, ready: Any, arq_client: ArqRedis, redis: Redis, eventually: Any
+async def test_a_worker_begins_a_suspect_when_the_one_before_has_run_for_a_while_or_is_over(
+    start_worker: Any, arq_client: ArqRedis, redis: Redis, eventually: Any
 ) -> None:
-    suspects = [await arq_client.enqueue_job("hold_until", f"go {number}") for number in range(3)]
-    await queue(redis, *(job.job_id for job in suspects if job), tries=lost(2))
+    held = [await arq_client.enqueue_job("hold_until", "go", _job_id=job_id) for job_id in "ab"]
+    brief = [await arq_client.enqueue_job("nap", 0, _job_id=job_id) for job_id in "cde"]
+    suspects = list("abcde")
+    await queue(redis, *suspects, tries=lost(2))
     others = [await arq_client.enqueue_job("hold_until", "go") for _ in range(4)]
 
     async def started(count: int) -> bool:
         return bool(await redis.llen("started") >= count)  # type: ignore[misc]
 
-    first = start_worker()
-    await eventually(lambda: started(5), within_s=60)
-    second = start_worker()
+    running = start_worker()
     await eventually(lambda: started(6), within_s=60)
-    assert len(first.logged("job started")) == 5
-    assert len(second.logged("job started")) == 1
-    (told,) = second.logged("the last two workers that took this job were lost")
-    assert (told["job_id"], told["tries"]) == (second.logged("job started")[0]["job_id"], 3)
-    for name in ("go", "go 0", "go 1", "go 2"):
-        await redis.set(name, 1)
-    results = [await job.result(timeout=60, poll_delay=0.02) for job in (*suspects, *others) if job]
-    assert results == [3, 3, 3, 1, 1, 1, 1]
+    await redis.set("go", 1)
+    results = [await job.result(timeout=60, poll_delay=0.02) for job in (*held, *brief, *others) if job]
+    assert results == [3, 3, 3, 3, 3, 1, 1, 1, 1]
+
+    begun = {line["job_id"]: datetime.fromisoformat(line["timestamp"]) for line in running.logged("job started")}
+    first, second, *rest = (begun[job_id] for job_id in suspects)
+    assert all(begun[job.job_id] < second for job in others if job), "they need not wait for it"
+    assert (second - first).total_seconds() >= SUSPECT_S
+    assert (rest[-1] - rest[0]).total_seconds() < SUSPECT_S
+    told = running.logged("the last two workers that took this job were lost")
+    assert [(line["job_id"], line["tries"]) for line in told] == [(job_id, 3) for job_id in suspects]
 
 
 # -- a fleet and a job that ends its workers, at times of the tests' own --
