@@ -12,7 +12,8 @@ CASES = {
     "they differ by little": (4_200, 0.0, 5_000),
     "this machine is ahead": (1_000, 0.0, 1_000),
     "this machine is behind": (605_000, 0.0, 605_000),
-    "the answer took too long to tell the time": (605_000, 2.0, 5_000),
+    "the only answer took long and says something else": (605_000, 2.0, 605_000),
+    "the only answer took as long as they differ": (7_000, 2.0, 5_000),
 }
 
 
@@ -26,6 +27,16 @@ def test_the_time_that_counts(
     if redis_ms is not None:
         tested.told(redis_ms, asked_at=100.0 - took_s)
     assert tested.now_ms() == expected
+
+
+def test_an_answer_that_took_long_does_not_move_the_present(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "timestamp_ms", lambda: 5_000)
+    monkeypatch.setattr(clock.time, "monotonic", lambda: 100.0)
+    tested = clock.QueueClock()
+    assert not tested.is_set
+    tested.told(605_000, asked_at=100.0)
+    tested.told(700_000, asked_at=98.0)
+    assert (tested.is_set, tested.now_ms()) == (True, 605_000)
 
 
 @pytest.mark.parametrize("jump_ms", [-600_000, 600_000])

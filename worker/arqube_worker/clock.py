@@ -8,7 +8,7 @@ from typing import Final
 from arq.utils import timestamp_ms
 
 TOLERANCE_MS: Final = 1000
-"""How far this machine's clock may be off before Redis's counts, and how long an answer that tells it may take."""
+"""How far this machine's clock may be off before Redis's counts, and how long an answer that tells it anew may take."""
 
 
 class QueueClock:
@@ -20,12 +20,19 @@ class QueueClock:
 
     def __init__(self) -> None:
         self._ahead_ms: float | None = None
+        self._doubt_ms = 0.0
+
+    @property
+    def is_set(self) -> bool:
+        """Whether Redis has told the time."""
+        return self._ahead_ms is not None
 
     def told(self, redis_ms: int, *, asked_at: float) -> None:
         """Note what Redis said of the time, asked at that second of the monotonic clock."""
         now = time.monotonic()
-        if now - asked_at <= TOLERANCE_MS / 1000:
-            self._ahead_ms = redis_ms - now * 1000
+        took_ms = (now - asked_at) * 1000
+        if took_ms <= TOLERANCE_MS or self._ahead_ms is None:
+            self._ahead_ms, self._doubt_ms = redis_ms - now * 1000, took_ms
 
     def now_ms(self) -> int:
         """The present."""
@@ -33,4 +40,4 @@ class QueueClock:
         if self._ahead_ms is None:
             return ours
         theirs = int(time.monotonic() * 1000 + self._ahead_ms)
-        return ours if abs(ours - theirs) <= TOLERANCE_MS else theirs
+        return ours if abs(ours - theirs) <= max(TOLERANCE_MS, self._doubt_ms) else theirs

@@ -268,10 +268,12 @@ class TurnTaker(JobRunner):
         # Before what may fail: a full Redis refuses these writes, and the ends that the turns write make room in it.
         self._housekeeping_due = now + interval_s
         if self.cron_jobs:
-            now_ms = self.clock.now_ms()
+            if not self.clock.is_set:  # By a wrong clock runs of long ago would be planned, or none for long.
+                seconds, microseconds = await self.pool.time()
+                self.clock.told(seconds * 1000 + microseconds // 1000, asked_at=now)
             await crons.queue_due(
                 *(self.pool, self.queue_name, self.cron_jobs),
-                now_ms=now_ms,
+                now_ms=self.clock.now_ms(),
                 timezone=self.timezone,
                 interval_s=interval_s,
             )

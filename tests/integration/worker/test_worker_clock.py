@@ -100,6 +100,25 @@ async def test_a_due_job_is_found_by_a_clock_that_jumped_back(
     await run_until(found, func(work, name="work"), func(other, name="other"))
 
 
+@pytest.mark.parametrize("ahead_s", [pytest.param(JUMP_S, id="ahead"), pytest.param(-JUMP_S, id="behind")])
+async def test_cron_runs_of_a_worker_whose_clock_is_wrong_as_it_starts_are_of_the_present(
+    run_until: RunUntil, monkeypatch: pytest.MonkeyPatch, ahead_s: float
+) -> None:
+    enough = asyncio.Event()
+    ran: list[float] = []
+
+    async def tick(ctx: Context) -> None:
+        ran.append(ctx["score"] / 1000)
+        if len(ran) == 3:
+            enough.set()
+
+    began = time.time()
+    jump(monkeypatch, ahead_s)
+    every_second = cron(tick, name="tick", second=set(range(60)))  # type: ignore[arg-type]
+    await run_until(enough, cron_jobs=[every_second])
+    assert [each for each in ran if not began - 1 < each < time.time() + 2] == []
+
+
 async def test_cron_runs_keep_their_times_while_the_clock_jumps_ahead(
     run_until: RunUntil, arq_client: ArqRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
