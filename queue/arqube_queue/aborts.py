@@ -7,6 +7,7 @@ from typing import Final
 from redis.asyncio import Redis
 
 from arqube_queue import keys, scripts
+from arqube_queue.answers import count
 
 LIFE_MS: Final = 86_400_000
 """How long a request is kept at least, in milliseconds."""
@@ -22,4 +23,4 @@ async def forget_old(redis: Redis) -> int:
     Returns:
         How many were forgotten.
     """
-    return int(await _FORGET(redis, [keys.ABORT], [keys.JOB_PREFIX, LIFE_MS, LOOK]))
+    return count(await _FORGET(redis, [keys.ABORT], [keys.JOB_PREFIX, LIFE_MS, LOOK]))

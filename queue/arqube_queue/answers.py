@@ -1,11 +1,14 @@
-"""Answers to pipelines of reads, in which a key of another type counts as one that is not there."""
+"""Answers of Redis as what they are to be; whatever else listens in its place may answer anything."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from redis.exceptions import ResponseError
+from redis.asyncio import Redis
+from redis.exceptions import InvalidResponse, ResponseError
 
+ODD_ANSWERS: Final = (TypeError, ValueError, AttributeError, LookupError, OverflowError)
+"""What redis-py and our readers raise over an answer of another shape than Redis's: something else listens there."""
 _WRONG_TYPE: Final = "WRONGTYPE"
 
 
@@ -22,3 +25,27 @@ async def answers(pipeline: Any) -> list[Any]:
         elif isinstance(answer, Exception):
             raise answer
     return found
+
+
+def count(answer: Any) -> int:
+    """A script's answer that counts something.
+
+    Raises:
+        redis.exceptions.InvalidResponse: It is no number.
+    """
+    if not isinstance(answer, int):
+        raise InvalidResponse(f"this is no count: {type(answer).__name__}")
+    return answer
+
+
+async def now_ms(redis: Redis) -> int:
+    """The present in Unix milliseconds by Redis's clock.
+
+    Raises:
+        redis.exceptions.RedisError, OSError: No answer, or one that is no time.
+    """
+    try:
+        seconds, microseconds = await redis.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+    except ODD_ANSWERS as error:
+        raise InvalidResponse(f"this is no time: {error}") from error

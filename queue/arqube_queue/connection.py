@@ -21,10 +21,6 @@ LAST_PORT: Final = 65535
 LAST_DATABASE: Final = 65535
 
 
-ODD_ANSWERS: Final = (TypeError, ValueError, AttributeError, LookupError, OverflowError)
-"""What redis-py and our readers raise over an answer of another shape than Redis's: something else listens there."""
-
-
 class InvalidAddressError(ValueError):
     """The description of a Redis server is wrong; the message names the field and never holds a secret."""
 

@@ -7,6 +7,7 @@ from typing import Final
 from redis.asyncio import Redis
 
 from arqube_queue import keys, scripts
+from arqube_queue.answers import count
 
 LOOK: Final = 1000
 """Jobs looked at in one call, about; they are a queue's jobs that run or wait for another try."""
@@ -26,4 +27,4 @@ async def settle(redis: Redis, queue: str, *, cursor: int = 0) -> int:
         Where to go on; 0 when all were seen.
     """
     names = [queue, keys.open_jobs(queue), keys.job_records(queue), keys.job_ends(queue)]
-    return int(await _SETTLE(redis, names, [cursor, LOOK]))
+    return count(await _SETTLE(redis, names, [cursor, LOOK]))

@@ -55,16 +55,6 @@ class TooLateError(Exception):
     """Nothing was moved, as the entries were read too long ago: others may have moved and forgotten them since."""
 
 
-async def now_ms(redis: Redis) -> int:
-    """Redis's time in Unix milliseconds.
-
-    Raises:
-        redis.exceptions.RedisError, OSError: No answer; also from the functions below.
-    """
-    seconds, microseconds = await redis.time()
-    return int(seconds) * 1000 + int(microseconds) // 1000
-
-
 async def move(redis: Redis, entries: Sequence[Entry], *, until_ms: int, life_ms: int) -> Answer:
     """Put the jobs into their queues, those that were before, and those whose id is taken there, excepted.
 

@@ -11,6 +11,7 @@ from typing import Final
 from redis.asyncio import Redis
 
 from arqube_queue import keys, scripts
+from arqube_queue.answers import count
 
 DEFAULT_LIFE_MS: Final = 86_400_000
 """arq's ``expires_extra_ms``: how long a payload lives beyond the due time."""
@@ -35,4 +36,4 @@ async def keep_payloads(redis: Redis, queue: str, *, first: int = 0, default_lif
         The rank at which to go on; 0 when all were seen.
     """
     arguments: list[str | bytes | int] = [keys.JOB_PREFIX, default_life_ms, TOLERANCE_MS, first, LOOK]
-    return int(await _KEEP(redis, [queue], arguments))
+    return count(await _KEEP(redis, [queue], arguments))

@@ -7,16 +7,12 @@ from typing import Any
 from redis.asyncio import Redis
 
 from arqube_queue import job_records, job_tries, keys, turns
+from arqube_queue.answers import now_ms
 from arqube_queue.job_records import JobRecord
 from arqube_queue.turns import Death, End, Lease, Policy, Turn, Turns
 
 QUEUE = "mail"
 DEATH = Death("failed", "send", "ValueError: no luck", "Traceback ...", 1, 7)
-
-
-async def now_ms(redis: Redis) -> int:
-    seconds, microseconds = await redis.time()
-    return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 def worker(redis: Redis, name: str = "us", **policy: Any) -> Turns:

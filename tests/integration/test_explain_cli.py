@@ -24,6 +24,7 @@ from arqube_local.redis_server import RedisServer
 from arqube_operator.api.crd import custom_resource_definition
 from arqube_operator.kube.client import EVENTS, TASK_QUEUES, KubeClient
 from arqube_queue.snapshot import SnapshotQuery, read_snapshots
+from builders.odd_redis import OddRedis
 
 QUEUE = "mail"
 STATUS = {
@@ -170,6 +171,21 @@ async def test_a_redis_out_of_reach_leaves_the_rest(explain: Explain, cluster: C
     assert "7 waiting, the oldest for 4s" in text
     assert "No history Redis at 127.0.0.1:" in text
     assert "ScaledUp" in text
+
+
+async def test_a_redis_that_is_none_leaves_the_rest(
+    explain: Explain, cluster: Cluster, redis_server: RedisServer
+) -> None:
+    async with OddRedis(redis_server.address) as odd:
+        await odd.become(b"*-1\r\n")
+        await cluster.create(odd.address.port)
+
+        result = await explain("emails")
+
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.output.split())
+    assert "7 waiting, the oldest for 4s" in text
+    assert f"No history Redis at 127.0.0.1:{odd.address.port}/0 cannot be read from here: this is no time" in text
 
 
 async def test_watch_tells_again_and_again_until_ctrl_c(

@@ -10,7 +10,7 @@ from typing import Any, Final
 from arq.connections import ArqRedis
 from redis.exceptions import AuthenticationError, ReadOnlyError, RedisError, ResponseError
 
-from arqube_queue import aborts, open_jobs, payload_life, turns
+from arqube_queue import aborts, answers, open_jobs, payload_life, turns
 from arqube_queue.held_connection import HeldConnection
 from arqube_queue.turns import Lease, Turns
 from arqube_queue.wakeup import Wakeup
@@ -269,8 +269,7 @@ class TurnTaker(JobRunner):
         self._housekeeping_due = now + interval_s
         if self.cron_jobs:
             if not self.clock.is_set:  # By a wrong clock runs of long ago would be planned, or none for long.
-                seconds, microseconds = await self.pool.time()
-                self.clock.told(seconds * 1000 + microseconds // 1000, asked_at=now)
+                self.clock.told(await answers.now_ms(self.pool), asked_at=now)
             await crons.queue_due(
                 *(self.pool, self.queue_name, self.cron_jobs),
                 now_ms=self.clock.now_ms(),

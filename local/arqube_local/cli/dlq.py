@@ -15,10 +15,11 @@ from redis.asyncio import Redis
 
 from arqube_local.cli import dlq_output as output
 from arqube_local.cli.output_options import output_options
-from arqube_local.cli.queue_target import QueueOptions, now_ms, queue_options, run
+from arqube_local.cli.queue_target import QueueOptions, queue_options, run
 from arqube_local.text import printable, to_json
 from arqube_operator.api.duration import InvalidDurationError, parse_age
 from arqube_queue import dead_letters
+from arqube_queue.answers import now_ms
 from arqube_queue.dead_letters import REASONS, DeadLetter, Filter, Outcome
 
 SHOWN: Final = 50

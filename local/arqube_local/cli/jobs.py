@@ -9,10 +9,11 @@ from redis.asyncio import Redis
 
 from arqube_local.cli import jobs_output as output
 from arqube_local.cli.output_options import output_options
-from arqube_local.cli.queue_target import QueueOptions, now_ms, queue_options, run
+from arqube_local.cli.queue_target import QueueOptions, queue_options, run
 from arqube_local.text import printable, to_json
 from arqube_queue import heartbeat, job_records
 from arqube_queue import jobs as work
+from arqube_queue.answers import now_ms
 from arqube_queue.dead_letters import Outcome as RetryOutcome
 from arqube_queue.job_records import Cursor, JobFilter, JobRecord, JobState
 from arqube_queue.jobs import CancelOutcome

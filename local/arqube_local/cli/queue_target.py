@@ -16,7 +16,8 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from arqube_queue import environment as env
 from arqube_queue import keys
-from arqube_queue.connection import DEFAULT_PORT, ODD_ANSWERS, InvalidAddressError, RedisAddress
+from arqube_queue.answers import ODD_ANSWERS
+from arqube_queue.connection import DEFAULT_PORT, InvalidAddressError, RedisAddress
 
 if TYPE_CHECKING:
     from arqube_operator.api.v1alpha1 import TaskQueue
@@ -103,12 +104,6 @@ def run(options: QueueOptions, work: Callable[[Redis, str], Awaitable[Result]]) 
             return await work(redis, target.queue)
 
     return asyncio.run(connected())
-
-
-async def now_ms(redis: Redis) -> int:
-    """The present in Unix milliseconds by Redis's clock."""
-    seconds, microseconds = await redis.time()
-    return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from arqube_operator.api.v1alpha1 import TaskQueue
 from arqube_operator.decide.state import Problem
 from arqube_operator.kube.client import EVENTS, ApiError, KubeClient
 from arqube_operator.observe.addresses import AddressResolver
-from arqube_queue import history
+from arqube_queue import answers, history
 from arqube_queue.history import Sample
 
 REDIS_TIMEOUT_S: Final = 2.0
@@ -88,10 +88,10 @@ class HistoryReader:
         """The samples, the time of their clock in Unix milliseconds, and why they do not come from Redis, if so."""
         if self._redis is not None:
             try:
-                seconds, micros = await self._redis.time()
+                now_ms = await answers.now_ms(self._redis)
                 samples = await history.read(self._redis, task_queue.spec.queue_name, task_queue.metadata.uid)
-                return tuple(samples), int(seconds) * 1000 + int(micros) // 1000, None
-            except (RedisError, OSError) as error:
+                return tuple(samples), now_ms, None
+            except (RedisError, OSError, *answers.ODD_ANSWERS) as error:
                 # It may be reachable inside the cluster alone: later looks do not wait for it again.
                 self._redis = None
                 self._problem = f"Redis at {self._label} cannot be read from here: {str(error) or type(error).__name__}"

@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from arqube_operator.decide.state import Problem
-from arqube_queue.connection import ODD_ANSWERS, RedisAddress
+from arqube_queue.answers import ODD_ANSWERS
+from arqube_queue.connection import RedisAddress
 
 MOST: Final = 4
 """Pages that read from Redis at a time."""

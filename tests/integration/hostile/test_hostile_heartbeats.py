@@ -10,9 +10,10 @@ import pytest
 from redis.asyncio import Redis
 
 from arqube_queue import heartbeat, history, keys, turns
+from arqube_queue.answers import now_ms
 from arqube_queue.model import Heartbeat, QueueSnapshot
 from arqube_queue.snapshot import SnapshotQuery, read_snapshots
-from builders.jobs import DEATH, QUEUE, now_ms, take, worker
+from builders.jobs import DEATH, QUEUE, take, worker
 
 DAY_MS = 86_400_000
 OURS = {"busy": 1, "slots": 10, "started": 5, "finished": {"succeeded": 4}, "run_seconds": 2.5, "functions": ["other"]}

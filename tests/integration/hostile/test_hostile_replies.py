@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import datetime
 from threading import Thread
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from arq.connections import ArqRedis
+from arq.cron import CronJob, cron
+from arq.worker import Worker as ArqWorker
 from click.testing import CliRunner
 from redis.asyncio import Redis
 
@@ -16,7 +20,13 @@ from arqube_local.cli import main
 from arqube_local.redis_server import RedisServer
 from arqube_operator.observe.cluster import Key
 from arqube_operator.observe.queues import QueueObserver, Reading
+from arqube_queue import aborts, heartbeat, open_jobs, payload_life
+from arqube_queue.answers import now_ms
+from arqube_queue.model import Heartbeat
 from arqube_queue.snapshot import SnapshotQuery
+from arqube_worker import crons
+from arqube_worker.turning import REDIS_ERRORS
+from builders import jobs
 from builders.hostile import QUEUE, plant_good
 from builders.odd_redis import OddRedis
 from builders.worker_process import WorkerProcess
@@ -111,17 +121,66 @@ CASES = [pytest.param(answer, id=name) for name, answer in ODD.items()]
 async def test_a_worker_waits_until_redis_is_well(
     hostile_redis: Redis, worker: WorkerProcess, odd: OddServer, eventually: Any, answer: bytes
 ) -> None:
-    await eventually(lambda: worker.get("/readyz")[0] == 200, within_s=60)
+    def lives() -> bool:
+        assert worker.process.poll() is None, worker.text[-3000:]
+        return True
+
+    await eventually(lambda: lives() and worker.get("/readyz")[0] == 200, within_s=60)
     told = len(worker.logged("Redis failed"))
     odd.become(answer)
-    await eventually(lambda: odd.odd.asked >= 2 or worker.process.poll() is not None, within_s=60)
-    await eventually(lambda: len(worker.logged("Redis failed")) > told or worker.process.poll() is not None)
-    assert worker.process.poll() is None, worker.text[-3000:]
+    await eventually(lambda: lives() and odd.odd.asked >= 2, within_s=60)
+    await eventually(lambda: lives() and len(worker.logged("Redis failed")) > told)
+    lives()
 
     odd.become(None)
     await plant_good(hostile_redis)
     await eventually(lambda: hostile_redis.llen("notes"), within_s=60)
     assert await hostile_redis.lrange("notes", 0, -1) == [f"good:1:{worker.process.pid}".encode()]  # type: ignore[misc]
+
+
+def planned() -> CronJob:
+    job = cron(note, name="note")
+    job.next_run = datetime.now()
+    return job
+
+
+async def note(_ctx: dict[str, Any]) -> None: ...
+
+
+NOW_MS = 1_800_000_000_000
+BEAT = Heartbeat("w", at_ms=0, busy=0, slots=1)
+DUTIES: dict[str, Callable[[ArqRedis], Awaitable[object]]] = {
+    "take a turn": lambda redis: jobs.worker(redis).take([], now_ms=NOW_MS, limit=1),
+    "ask for the time": now_ms,
+    "write a heartbeat": lambda redis: heartbeat.write(redis, QUEUE, BEAT),
+    "remove a heartbeat": lambda redis: heartbeat.remove(redis, QUEUE, "w"),
+    "keep payloads": lambda redis: payload_life.keep_payloads(redis, QUEUE),
+    "forget requests to abort": aborts.forget_old,
+    "settle what others ended": lambda redis: open_jobs.settle(redis, QUEUE),
+    "queue a cron run": lambda redis: crons.queue_due(
+        redis, QUEUE, [planned()], now_ms=NOW_MS, timezone=None, interval_s=1.0
+    ),
+    "record the health": lambda redis: ArqWorker(
+        [note], redis_pool=redis, handle_signals=False, health_check_interval=1
+    ).record_health(),
+}
+"""What a worker's loop asks of Redis; some of it once a minute only, so that few tests see it meet such an answer."""
+
+
+@pytest.mark.parametrize("answer", CASES)
+async def test_no_answer_makes_more_than_an_error_of_redis_of_what_a_worker_asks(odd: OddServer, answer: bytes) -> None:
+    odd.become(answer)
+    for duty, ask in DUTIES.items():
+        redis = ArqRedis(odd.odd.address.connect(timeout_s=0.3).connection_pool)
+        try:
+            await ask(redis)
+        except REDIS_ERRORS:
+            pass
+        except Exception as error:
+            pytest.fail(f"to {duty} ends in {error!r}")
+        finally:
+            await redis.connection_pool.disconnect()
+    assert odd.odd.asked >= len(DUTIES)
 
 
 class Watch:

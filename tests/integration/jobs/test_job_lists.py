@@ -8,9 +8,10 @@ from arq.connections import ArqRedis
 from redis.asyncio import Redis
 
 from arqube_queue import dead_letters, job_records, jobs, keys, turns
+from arqube_queue.answers import now_ms
 from arqube_queue.job_records import Cursor, JobFilter, JobState
 from arqube_queue.jobs import CancelOutcome
-from builders.jobs import QUEUE, bury, finish, lease, lines, now_ms, read, take, worker
+from builders.jobs import QUEUE, bury, finish, lease, lines, read, take, worker
 
 # -- lists --
 

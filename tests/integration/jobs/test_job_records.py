@@ -11,9 +11,10 @@ from arq.jobs import serialize_result
 from redis.asyncio import Redis
 
 from arqube_queue import dead_letters, job_records, job_tries, jobs, keys, open_jobs, turns
+from arqube_queue.answers import now_ms
 from arqube_queue.job_records import JobRecord, JobState
 from arqube_queue.job_tries import JobTry
-from builders.jobs import DEATH, QUEUE, bury, finish, lease, lines, lose, now_ms, read, retry, take, worker
+from builders.jobs import DEATH, QUEUE, bury, finish, lease, lines, lose, read, retry, take, worker
 
 # -- one job, all its life --
 

@@ -15,10 +15,10 @@ from click.testing import CliRunner, Result
 from redis.asyncio import Redis
 
 from arqube_local.cli import jobs_output, main
-from arqube_local.cli.queue_target import now_ms
 from arqube_local.loopback import free_port
 from arqube_local.redis_server import RedisServer
 from arqube_queue import heartbeat, job_tries, keys, turns
+from arqube_queue.answers import now_ms
 from arqube_queue.job_records import JobRecord, JobState
 from arqube_queue.job_tries import JobTry
 from arqube_queue.model import Heartbeat

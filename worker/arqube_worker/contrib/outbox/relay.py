@@ -26,6 +26,7 @@ from sqlalchemy import ColumnElement, Row, delete, false, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import StaticPool
 
+from arqube_queue import answers
 from arqube_queue import outbox as moves
 from arqube_queue.outbox import Entry
 from arqube_worker.contrib.outbox.table import Outbox
@@ -133,7 +134,7 @@ class Relay:
         Raises:
             Exception: The database or Redis failed. All, some or none of the jobs are in Redis; move them again.
         """
-        until_ms = await self._answer(moves.now_ms(self._redis)) + self._settle_ms
+        until_ms = await self._answer(answers.now_ms(self._redis)) + self._settle_ms
         async with self._engine.connect() as connection:
             columns = self._table.c
             rows = await self._take(
@@ -166,7 +167,7 @@ class Relay:
         Raises:
             Exception: The database or Redis failed; settle them again.
         """
-        now_ms = await self._answer(moves.now_ms(self._redis))
+        now_ms = await self._answer(answers.now_ms(self._redis))
         async with self._engine.connect() as connection:
             rows = await self._take(connection, self._table.c.moved_ms <= now_ms - self._settle_ms)
             if not rows:
