@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import InvalidResponse, ResponseError
 
-ODD_ANSWERS: Final = (TypeError, ValueError, AttributeError, LookupError, OverflowError)
+ODD_ANSWERS: Final = (TypeError, ValueError, AttributeError, LookupError, OverflowError, RecursionError)
 """What redis-py and our readers raise over an answer of another shape than Redis's: something else listens there."""
 _WRONG_TYPE: Final = "WRONGTYPE"
 
@@ -38,14 +40,25 @@ def count(answer: Any) -> int:
     return answer
 
 
+@contextmanager
+def invalid_if_odd() -> Iterator[None]:
+    """Where Redis is asked: let what is raised over an odd answer be an error of Redis.
+
+    Raises:
+        redis.exceptions.InvalidResponse: The answer was odd.
+    """
+    try:
+        yield
+    except ODD_ANSWERS as error:
+        raise InvalidResponse(f"this is no answer of Redis: {error}") from error
+
+
 async def now_ms(redis: Redis) -> int:
     """The present in Unix milliseconds by Redis's clock.
 
     Raises:
         redis.exceptions.RedisError, OSError: No answer, or one that is no time.
     """
-    try:
+    with invalid_if_odd():
         seconds, microseconds = await redis.time()
         return int(seconds) * 1000 + int(microseconds) // 1000
-    except ODD_ANSWERS as error:
-        raise InvalidResponse(f"this is no time: {error}") from error

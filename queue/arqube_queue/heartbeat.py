@@ -13,6 +13,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from arqube_queue import keys, scripts
+from arqube_queue.answers import invalid_if_odd
 from arqube_queue.model import Heartbeat
 from arqube_queue.payload import MOST
 
@@ -101,4 +102,5 @@ async def read(redis: Redis, queue: str) -> list[Heartbeat]:
 
 async def remove(redis: Redis, queue: str, worker: str) -> None:
     """Say that the worker is gone."""
-    await redis.hdel(keys.heartbeats(queue), worker)  # type: ignore[misc]
+    with invalid_if_odd():
+        await redis.hdel(keys.heartbeats(queue), worker)  # type: ignore[misc]

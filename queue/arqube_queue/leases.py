@@ -16,6 +16,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import NoScriptError, RedisError
 
 from arqube_queue import keys, scripts
+from arqube_queue.answers import count, invalid_if_odd
 from arqube_queue.turns import Lease
 
 RENEWALS: Final = 3
@@ -101,7 +102,7 @@ class LeaseKeeper:
                 asked_at = time.monotonic()
                 try:
                     states = renew(self._client, [one.lease for one in batch], lease_ms=self._lease_ms)
-                except (RedisError, OSError, TypeError, ValueError) as error:  # also answers that are none
+                except (RedisError, OSError) as error:
                     # The loop's own calls fail as well, and tell people. Nothing may end this thread.
                     logger.debug("renewing leases failed: %s: %s", type(error).__name__, error)
                     # It may be a replica since a failover: connect anew, to the new master.
@@ -124,16 +125,19 @@ def renew(client: sync_redis.Redis, leases: Sequence[Lease], *, lease_ms: int) -
         For each 1 when it was extended, 0 when it had run out, -1 when somebody else holds the job.
 
     Raises:
-        redis.exceptions.RedisError, OSError: No answer; it can be repeated.
+        redis.exceptions.RedisError, OSError: No answer, or none that Redis gives; it can be repeated.
     """
     arguments: list[str | int] = [lease_ms, keys.IN_PROGRESS_PREFIX]
     for lease in leases:
         arguments += (lease.job_id, lease.token)
-    try:
-        states: Any = client.execute_command("EVALSHA", _RENEW.sha, 0, *arguments)  # type: ignore[no-untyped-call]
-    except NoScriptError:
-        states = client.execute_command("EVAL", _RENEW.text, 0, *arguments)  # type: ignore[no-untyped-call]
-    return list(map(int, states))
+    with invalid_if_odd():
+        try:
+            states: Any = client.execute_command("EVALSHA", _RENEW.sha, 0, *arguments)  # type: ignore[no-untyped-call]
+        except NoScriptError:
+            states = client.execute_command("EVAL", _RENEW.text, 0, *arguments)  # type: ignore[no-untyped-call]
+        if not isinstance(states, list):
+            raise TypeError(f"a {type(states).__name__}")
+        return [count(state) for _, state in zip(leases, states, strict=True)]
 
 
 def _sync_client(redis: Redis) -> sync_redis.Redis:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
+from arqube_queue.answers import ODD_ANSWERS
 from arqube_queue.held_connection import READS_FOR_A_TIME, connection_maker
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Wakeup:
             except _TrackingRefusedError as refusal:
                 pause_s = REFUSED_RETRY_S
                 self._log_refusal(str(refusal))
-            except (RedisError, OSError):
+            except (RedisError, OSError, *ODD_ANSWERS):
                 pass  # The worker's own calls fail as well, and tell.
             finally:
                 with contextlib.suppress(RedisError, OSError):

@@ -7,8 +7,8 @@ import asyncio
 from arqube_queue.connection import RedisAddress
 from builders.relay import Relay
 
-GREETINGS = {b"AUTH", b"CLIENT", b"SELECT", b"PING"}
-"""What connections say first, and is answered well."""
+GREETINGS = frozenset({b"AUTH", b"CLIENT", b"SELECT", b"PING"})
+"""What connections say first."""
 HALF = b"half"
 """The end of an answer after which it hangs up."""
 
@@ -17,12 +17,14 @@ class OddRedis(Relay):
     """A context manager; ``address`` is where it listens.
 
     Attributes:
+        greetings: Commands that are answered well.
         odd: What it answers: bytes as they go over the wire; None to let all through.
         asked: Commands that it has answered so.
     """
 
     def __init__(self, redis: RedisAddress) -> None:
         super().__init__(redis.port)
+        self.greetings = GREETINGS
         self.odd: bytes | None = None
         self.asked = 0
 
@@ -46,7 +48,7 @@ class OddRedis(Relay):
             for _ in range(int((await reader.readuntil(b"\r\n"))[1:])):
                 size = int((await reader.readuntil(b"\r\n"))[1:])
                 words.append((await reader.readexactly(size + 2))[:-2])
-            if words[0].upper() in GREETINGS:
+            if words[0].upper() in self.greetings:
                 writer.write(b"+PONG\r\n" if words[0].upper() == b"PING" else b"+OK\r\n")
                 continue
             self.asked += 1

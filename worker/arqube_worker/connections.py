@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from arq.connections import ArqRedis, RedisSettings, create_pool
 
+from arqube_queue.answers import invalid_if_odd
 from arqube_queue.connection import RedisAddress
 
 ANSWER_TIMEOUT_S: Final = 5.0
@@ -22,8 +23,13 @@ async def open_pool(source: RedisSettings | RedisAddress, *, own: bool, **option
         options: arq's: serializers, default queue, ``expires_extra_ms``.
 
     Raises:
-        redis.exceptions.RedisError, OSError: No answer.
+        redis.exceptions.RedisError, OSError: No answer, or none that Redis gives.
     """
+    with invalid_if_odd():
+        return await _open_pool(source, own=own, **options)
+
+
+async def _open_pool(source: RedisSettings | RedisAddress, *, own: bool, **options: Any) -> ArqRedis:
     timeout_s = ANSWER_TIMEOUT_S if own else None
     if isinstance(source, RedisAddress):
         pool = ArqRedis(source.connect(socket_timeout=timeout_s).connection_pool, **options)

@@ -15,6 +15,7 @@ from arq.cron import CronJob
 from arq.utils import to_unix_ms
 
 from arqube_queue import keys
+from arqube_queue.answers import invalid_if_odd
 
 WINDOWS: Final = 2
 """How many intervals between two looks a run is queued ahead: one may be late."""
@@ -56,13 +57,14 @@ async def queue_due(
 
 async def _queue(redis: ArqRedis, queue: str, job: CronJob, due: datetime) -> None:
     job_id = job.job_id or (f"{job.name}:{to_unix_ms(due)}" if job.unique else None)
-    # It may have run already, elsewhere, where the clock is ahead; its id is kept for a while to tell us so.
-    if job_id is not None and await redis.exists(keys.IN_PROGRESS_PREFIX + job_id):
-        return
-    own_id = job_id or uuid4().hex
-    queued = await redis.enqueue_job(job.name, _job_id=own_id, _queue_name=queue, _defer_until=due)
-    if queued is None:
-        # Not only when the id is taken: also when the connection was lost, which redis-py calls a changed key.
-        prefixes = (keys.JOB_PREFIX, keys.IN_PROGRESS_PREFIX, keys.RESULT_PREFIX)
-        if not await redis.exists(*(prefix + own_id for prefix in prefixes)):
-            raise ConnectionError(f"the connection was lost when a run of {job.name} was to be queued")
+    with invalid_if_odd():
+        # It may have run already, elsewhere, where the clock is ahead; its id is kept for a while to tell us so.
+        if job_id is not None and await redis.exists(keys.IN_PROGRESS_PREFIX + job_id):
+            return
+        own_id = job_id or uuid4().hex
+        queued = await redis.enqueue_job(job.name, _job_id=own_id, _queue_name=queue, _defer_until=due)
+        if queued is None:
+            # Not only when the id is taken: also when the connection was lost, which redis-py calls a changed key.
+            prefixes = (keys.JOB_PREFIX, keys.IN_PROGRESS_PREFIX, keys.RESULT_PREFIX)
+            if not await redis.exists(*(prefix + own_id for prefix in prefixes)):
+                raise ConnectionError(f"the connection was lost when a run of {job.name} was to be queued")

@@ -13,6 +13,7 @@ from typing import Final
 from arq.connections import ArqRedis
 
 from arqube_queue import heartbeat, keys
+from arqube_queue.answers import invalid_if_odd
 from arqube_queue.held_connection import HeldConnection
 from arqube_queue.leases import LeaseKeeper
 from arqube_queue.turns import Turns
@@ -281,7 +282,7 @@ class Worker(TurnTaker):
         for run in self.stragglers:  # They get no further: the process exits now.
             logger.warning("job did not end in time", **logs.names_of(run))
             self.done.append(Ended(run, *self.endings.returned(run)))
-        with contextlib.suppress(*REDIS_ERRORS):
+        with contextlib.suppress(*REDIS_ERRORS), invalid_if_odd():
             while self.done:
                 await self._take_turn(0)
             await heartbeat.remove(self.pool, self.queue_name, self.name)

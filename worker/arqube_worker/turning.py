@@ -235,7 +235,8 @@ class TurnTaker(JobRunner):
     async def _burst_is_over(self) -> bool:
         if self.runs or self.done:
             return False
-        return 0 <= self.max_burst_jobs <= self._begun or not await self.pool.zcard(self.queue_name)
+        with answers.invalid_if_odd():
+            return 0 <= self.max_burst_jobs <= self._begun or not await self.pool.zcard(self.queue_name)
 
     # -- leases --
 
@@ -285,6 +286,15 @@ class TurnTaker(JobRunner):
             self._payloads_due = now if self._payloads_seen else now + PAYLOADS_S
             await aborts.forget_old(self.pool)
             self._open_seen = await open_jobs.settle(self.pool, self.queue_name, cursor=self._open_seen)
+
+    async def record_health(self) -> None:
+        """Write arq's health key now and then.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: No answer, or none that Redis gives.
+        """
+        with answers.invalid_if_odd():
+            await super().record_health()
 
     def redis_failed(self, during: str, error: BaseException) -> None:
         """Note that Redis did not do what it was asked."""

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from redis.exceptions import NoScriptError
 
+from arqube_queue.answers import invalid_if_odd
+
 
 class Executor(Protocol):
     """What scripts are called through: a redis-py client, or a held connection."""
@@ -26,11 +28,16 @@ class Script:
     sha: str
 
     async def __call__(self, redis: Executor, keys: list[str], args: Sequence[str | bytes | int]) -> Any:
-        """Run the script, loading it first where the server does not know it yet."""
-        try:
-            return await redis.execute_command("EVALSHA", self.sha, len(keys), *keys, *args)
-        except NoScriptError:
-            return await redis.execute_command("EVAL", self.text, len(keys), *keys, *args)
+        """Run the script, loading it first where the server does not know it yet.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: No answer, or none that Redis gives.
+        """
+        with invalid_if_odd():
+            try:
+                return await redis.execute_command("EVALSHA", self.sha, len(keys), *keys, *args)
+            except NoScriptError:
+                return await redis.execute_command("EVAL", self.text, len(keys), *keys, *args)
 
 
 def load(name: str) -> Script:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime
 from threading import Thread
@@ -12,9 +13,13 @@ import pytest
 import pytest_asyncio
 from arq.connections import ArqRedis
 from arq.cron import CronJob, cron
-from arq.worker import Worker as ArqWorker
 from click.testing import CliRunner
+from prometheus_client import CollectorRegistry
+from redis import ConnectionPool
+from redis import Redis as SyncRedis
+from redis._parsers import _AsyncHiredisParser, _AsyncRESP2Parser, _AsyncRESP3Parser, _HiredisParser, _RESP2Parser
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from arqube_local.cli import main
 from arqube_local.redis_server import RedisServer
@@ -22,13 +27,17 @@ from arqube_operator.observe.cluster import Key
 from arqube_operator.observe.queues import QueueObserver, Reading
 from arqube_queue import aborts, heartbeat, open_jobs, payload_life
 from arqube_queue.answers import now_ms
+from arqube_queue.leases import renew
 from arqube_queue.model import Heartbeat
 from arqube_queue.snapshot import SnapshotQuery
-from arqube_worker import crons
-from arqube_worker.turning import REDIS_ERRORS
+from arqube_queue.turns import Lease
+from arqube_queue.wakeup import Wakeup
+from arqube_worker import connections, crons
+from arqube_worker.metrics import Metrics
+from arqube_worker.turning import REDIS_ERRORS, TurnTaker
 from builders import jobs
 from builders.hostile import QUEUE, plant_good
-from builders.odd_redis import OddRedis
+from builders.odd_redis import GREETINGS, OddRedis
 from builders.worker_process import WorkerProcess
 
 ODD = {
@@ -111,6 +120,7 @@ def worker(start: Any, odd_server: OddServer) -> WorkerProcess:
 @pytest.fixture
 def odd(odd_server: OddServer) -> Iterator[OddServer]:
     yield odd_server
+    odd_server.odd.greetings = GREETINGS
     odd_server.become(None)
 
 
@@ -147,6 +157,12 @@ def planned() -> CronJob:
 async def note(_ctx: dict[str, Any]) -> None: ...
 
 
+def turn_taker(redis: ArqRedis) -> TurnTaker:
+    options = {"functions": [note], "redis_pool": redis, "handle_signals": False, "health_check_interval": 1}
+    return TurnTaker(name="w", metrics=Metrics(CollectorRegistry()), retry_policy=None, **options)
+
+
+PARSERS = ("hiredis", "without hiredis, as in some images")
 NOW_MS = 1_800_000_000_000
 BEAT = Heartbeat("w", at_ms=0, busy=0, slots=1)
 DUTIES: dict[str, Callable[[ArqRedis], Awaitable[object]]] = {
@@ -160,18 +176,20 @@ DUTIES: dict[str, Callable[[ArqRedis], Awaitable[object]]] = {
     "queue a cron run": lambda redis: crons.queue_due(
         redis, QUEUE, [planned()], now_ms=NOW_MS, timezone=None, interval_s=1.0
     ),
-    "record the health": lambda redis: ArqWorker(
-        [note], redis_pool=redis, handle_signals=False, health_check_interval=1
-    ).record_health(),
+    "record the health": lambda redis: turn_taker(redis).record_health(),
+    "see whether a burst is over": lambda redis: turn_taker(redis)._burst_is_over(),
 }
 """What a worker's loop asks of Redis; some of it once a minute only, so that few tests see it meet such an answer."""
 
 
 @pytest.mark.parametrize("answer", CASES)
-async def test_no_answer_makes_more_than_an_error_of_redis_of_what_a_worker_asks(odd: OddServer, answer: bytes) -> None:
+@pytest.mark.parametrize("parser", [_AsyncHiredisParser, _AsyncRESP2Parser], ids=PARSERS)
+async def test_no_answer_makes_more_than_an_error_of_redis_of_what_a_worker_asks(
+    odd: OddServer, answer: bytes, parser: type
+) -> None:
     odd.become(answer)
     for duty, ask in DUTIES.items():
-        redis = ArqRedis(odd.odd.address.connect(timeout_s=0.3).connection_pool)
+        redis = ArqRedis(odd.odd.address.connect(timeout_s=0.3, parser_class=parser).connection_pool)
         try:
             await ask(redis)
         except REDIS_ERRORS:
@@ -181,6 +199,36 @@ async def test_no_answer_makes_more_than_an_error_of_redis_of_what_a_worker_asks
         finally:
             await redis.connection_pool.disconnect()
     assert odd.odd.asked >= len(DUTIES)
+
+
+@pytest.mark.parametrize("answer", CASES)
+async def test_no_answer_makes_more_than_an_error_of_redis_of_connecting(odd: OddServer, answer: bytes) -> None:
+    odd.odd.greetings = GREETINGS - {b"PING"}
+    odd.become(answer)
+    with contextlib.suppress(*REDIS_ERRORS):
+        pool = await connections.open_pool(odd.odd.address, own=True)
+        await pool.connection_pool.disconnect()
+    assert odd.odd.asked
+
+
+@pytest.mark.parametrize("answer", CASES)
+@pytest.mark.parametrize("parser", [_HiredisParser, _RESP2Parser], ids=PARSERS)
+def test_no_answer_makes_more_than_an_error_of_redis_of_a_renewal(odd: OddServer, answer: bytes, parser: type) -> None:
+    odd.become(answer)
+    pool = ConnectionPool(port=odd.odd.address.port, socket_timeout=0.3, parser_class=parser)
+    with pytest.raises((RedisError, OSError)), SyncRedis(connection_pool=pool) as client:
+        renew(client, [Lease("job", b"1", 1, "token")] * 2, lease_ms=15_000)
+    pool.disconnect()
+
+
+@pytest.mark.parametrize("name", ["no number as a length", "a list of five hundred lists", "half a text"])
+async def test_changes_are_told_once_redis_is_well_again(odd: OddServer, eventually: Any, name: str) -> None:
+    redis = odd.odd.address.connect(parser_class=_AsyncRESP3Parser)
+    odd.become(ODD[name])
+    async with redis, Wakeup.beside(redis, QUEUE) as wakeup:
+        await eventually(lambda: odd.odd.asked >= 2)
+        odd.become(None)
+        await eventually(lambda: wakeup.available)
 
 
 class Watch:
