@@ -24,6 +24,7 @@ from redis.exceptions import RedisError
 from arqube_local.cli import main
 from arqube_local.redis_server import RedisServer
 from arqube_operator.observe.cluster import Key
+from arqube_operator.observe.payloads import PayloadKeeper
 from arqube_operator.observe.queues import QueueObserver, Reading
 from arqube_queue import aborts, heartbeat, open_jobs, payload_life
 from arqube_queue.answers import now_ms
@@ -275,6 +276,14 @@ async def test_the_operator_tells_why_a_queue_cannot_be_read(
     odd.become(None)
     await eventually(lambda: read().snapshot is not None and read().problem is None, within_s=60)
     assert len(tasks) == 1, "it was not ended by a defect and begun anew"
+
+
+@pytest.mark.parametrize("answer", CASES)
+async def test_the_operator_looks_for_old_payloads_another_time(odd: OddServer, answer: bytes) -> None:
+    odd.become(answer)
+    async with odd.odd.address.connect(timeout_s=0.3) as redis:
+        await PayloadKeeper(redis, timeout_s=0.3).keep({Key("shop", "mail"): QUEUE}, now=0.0, tick_s=60.0)
+    assert odd.odd.asked
 
 
 @pytest.mark.parametrize("answer", CASES)
