@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO, Final
+
+LOOKS_S: Final = 1.0
+"""How long a folder may be held before it counts as another cluster's: who looks at it holds it for a moment."""
+POLL_S: Final = 0.01
 
 
 class StateHeldError(Exception):
@@ -32,10 +39,11 @@ def hold(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StateHeldError(f"a cluster already runs on {folder}") from None
+        deadline = time.monotonic() + LOOKS_S
+        while not _locked(lock):
+            if time.monotonic() > deadline:
+                raise StateHeldError(f"a cluster already runs on {folder}")
+            time.sleep(POLL_S)
         _file(folder).unlink(missing_ok=True)  # of a cluster that was killed
         try:
             yield
@@ -45,7 +53,9 @@ def hold(folder: Path) -> Iterator[None]:
 
 def publish(folder: Path, running: Running) -> None:
     """Tell others about the cluster; to be called while holding ``folder``."""
-    _file(folder).write_text(json.dumps(asdict(running)))
+    fresh = folder / "cluster.json.new"
+    fresh.write_text(json.dumps(asdict(running)))
+    fresh.replace(_file(folder))
 
 
 def running(folder: Path) -> Running | None:
@@ -58,8 +68,17 @@ def running(folder: Path) -> Running | None:
         with lock.open() as probe:
             fcntl.flock(probe, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return Running(**json.loads(_file(folder).read_text()))
+        with contextlib.suppress(FileNotFoundError):  # It ends just now.
+            return Running(**json.loads(_file(folder).read_text()))
     return None
+
+
+def _locked(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _file(folder: Path) -> Path:

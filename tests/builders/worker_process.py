@@ -33,8 +33,9 @@ class WorkerProcess:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """What it logged; a line that is not JSON fails the test."""
-        return [json.loads(line) for line in self.text.splitlines()]
+        """What it logged, but for a line that it is writing; one that is not JSON fails the test."""
+        written, _, _ = self.text.rpartition("\n")
+        return [json.loads(line) for line in written.splitlines()]
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         return [line for line in self.lines if line["event"] == event]

@@ -107,8 +107,8 @@ class Stage:
             await redis.zadd(f"faults:{self._port}", {"job": 1})
 
     def log(self) -> list[dict[str, Any]]:
-        lines = self.operator.log.read_text().splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        written, _, _ = self.operator.log.read_text().rpartition("\n")
+        return [json.loads(line) for line in written.splitlines() if line.startswith("{")]
 
 
 @pytest.fixture
