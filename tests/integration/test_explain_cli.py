@@ -185,7 +185,7 @@ async def test_a_redis_that_is_none_leaves_the_rest(
     assert result.exit_code == 0, result.output
     text = " ".join(result.output.split())
     assert "7 waiting, the oldest for 4s" in text
-    assert f"No history Redis at 127.0.0.1:{odd.address.port}/0 cannot be read from here: this is no time" in text
+    assert f"Redis at 127.0.0.1:{odd.address.port}/0 cannot be read from here: this is no answer of Redis" in text
 
 
 async def test_watch_tells_again_and_again_until_ctrl_c(
