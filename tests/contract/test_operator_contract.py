@@ -294,13 +294,12 @@ async def test_an_api_server_in_trouble_is_tried_again_and_said_to_be(
 ) -> None:
     if server.faults is None:
         pytest.skip("a real API server fails only when it must")
-    await queue.apply()
-    await eventually(holds(queue.replicas, 0))
-
     server.faults.fail_next("PATCH", f"/deployments/{queue.name}-worker/scale", status=status, times=2)
-    await queue.enqueue(5)
+    await queue.apply()
+    await eventually(queue.deployment)
+    await queue.enqueue(25)  # More than the one worker that a new queue may get anyhow, for its cron jobs.
 
-    await eventually(holds(queue.replicas, 1), within_s=15)
+    await eventually(holds(queue.replicas, 3), within_s=15)
     await eventually(lambda: _told(queue, reason))
     await eventually(holds(lambda: queue.condition("ScalingActive"), ("True", "Steady")))
     assert await queue.condition("WorkersAvailable") != ("False", reason)
