@@ -91,8 +91,10 @@ async def main():
     aborted = await pool.enqueue_job("be_aborted", _job_id="aborted")
     await noted(pool, "aborting")
     ends = {name: await end(job) for name, job in jobs.items()}
-    ends["aborted"] = await Job("aborted", pool).abort(timeout=20, poll_delay=0.05)
     assert aborted is not None
+    # For the same reason arq 0.25 may not know that it has aborted the job.
+    abort = await Job("aborted", pool).abort(timeout=20, poll_delay=0.05)
+    ends["aborted"] = abort or await end(aborted) == "CancelledError"
     await noted(pool, "ticks")
     print(json.dumps(ends))  # noqa: T201 - for the test
     await pool.enqueue_job("finish_late", _job_id="late")
