@@ -190,13 +190,18 @@ async def start(folder: Path, eventually: Eventually, *further: str) -> tuple[as
     options = [f"--state-dir={state}", f"--app-dir={folder}", f"--redis-port={port}", "-f", str(manifest), *further]
     with log.open("wb") as output:
         up = await asyncio.create_subprocess_exec(*ARQUBE_LOCAL, "up", *options, stdout=output, stderr=output)
-    found: Running = await eventually(lambda: running(state), within_s=SLOW_S)
+    try:
+        found: Running = await eventually(lambda: running(state), within_s=SLOW_S)
 
-    async def worker_runs() -> bool:
-        return '"running"' in await kubectl(found.kubeconfig, "get", "pods", "-o", "json")
+        async def worker_runs() -> bool:
+            return '"running"' in await kubectl(found.kubeconfig, "get", "pods", "-o", "json")
 
-    await eventually(worker_runs, within_s=SLOW_S)
-    assert found.kubeconfig in log.read_text()
+        await eventually(worker_runs, within_s=SLOW_S)
+        assert found.kubeconfig in log.read_text()
+    except BaseException:
+        up.terminate()
+        await up.wait()
+        raise
     return up, found
 
 
