@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -68,7 +67,7 @@ def running(folder: Path) -> Running | None:
         with lock.open() as probe:
             fcntl.flock(probe, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        with contextlib.suppress(FileNotFoundError):  # It ends just now.
+        with suppress(FileNotFoundError):  # It ends just now.
             return Running(**json.loads(_file(folder).read_text()))
     return None
 

@@ -282,13 +282,14 @@ class Worker(TurnTaker):
         for run in self.stragglers:  # They get no further: the process exits now.
             logger.warning("job did not end in time", **logs.names_of(run))
             self.done.append(Ended(run, *self.endings.returned(run)))
-        with contextlib.suppress(*REDIS_ERRORS), invalid_if_odd():
+        with contextlib.suppress(*REDIS_ERRORS):
             while self.done:
                 await self._take_turn(0)
             await heartbeat.remove(self.pool, self.queue_name, self.name)
             # The key says that some worker of the queue lives, so it goes with the last one.
-            if not await self.pool.hlen(keys.heartbeats(self.queue_name)):  # type: ignore[misc]
-                await self.pool.delete(self.health_check_key)
+            with invalid_if_odd():
+                if not await self.pool.hlen(keys.heartbeats(self.queue_name)):  # type: ignore[misc]
+                    await self.pool.delete(self.health_check_key)
         self.leases.stop()
         with contextlib.suppress(*REDIS_ERRORS):
             await self._line.disconnect()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime
+from functools import partialmethod
 from threading import Thread
 from typing import Any
 
@@ -28,6 +29,7 @@ from arqube_operator.observe.payloads import PayloadKeeper
 from arqube_operator.observe.queues import QueueObserver, Reading
 from arqube_queue import aborts, heartbeat, open_jobs, payload_life
 from arqube_queue.answers import now_ms
+from arqube_queue.connection import RedisAddress
 from arqube_queue.leases import renew
 from arqube_queue.model import Heartbeat
 from arqube_queue.snapshot import SnapshotQuery
@@ -203,7 +205,11 @@ async def test_no_answer_makes_more_than_an_error_of_redis_of_what_a_worker_asks
 
 
 @pytest.mark.parametrize("answer", CASES)
-async def test_no_answer_makes_more_than_an_error_of_redis_of_connecting(odd: OddServer, answer: bytes) -> None:
+@pytest.mark.parametrize("parser", [_AsyncHiredisParser, _AsyncRESP2Parser], ids=PARSERS)
+async def test_no_answer_makes_more_than_an_error_of_redis_of_connecting(
+    odd: OddServer, answer: bytes, parser: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RedisAddress, "connect", partialmethod(RedisAddress.connect, parser_class=parser))
     odd.odd.greetings = GREETINGS - {b"PING"}
     odd.become(answer)
     with contextlib.suppress(*REDIS_ERRORS):
